@@ -1,0 +1,17 @@
+/** @file Where bytes come from: a random-access file, and a folder of such files. Interfaces only; makers are beside this file. */
+
+/** A file that can be read in pieces; never held whole in memory. */
+export interface ByteSource {
+  /** For messages: a path or URL without credentials. */
+  readonly name: string;
+  /** Length in bytes. */
+  readonly size: number;
+  /** Bytes `start` (inclusive) to `end` (exclusive). Rejects with a `DarkroomError` when they cannot be had. */
+  read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+/** A folder (of a diffusers model): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
+export interface FileTree {
+  readonly name: string;
+  open(path: string, signal?: AbortSignal): Promise<ByteSource | undefined>;
+}

@@ -1,0 +1,68 @@
+/** @file float16 and bfloat16 ↔ float32, bit for bit (round to nearest even). Imports nothing. */
+
+const f32 = new Float32Array(1);
+const u32 = new Uint32Array(f32.buffer);
+
+/** bfloat16 bits → float32: the upper half of the float32 word. Exact. */
+export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = (bits[i] ?? 0) << 16;
+  return new Float32Array(out.buffer);
+}
+
+function float16Table(): Float32Array {
+  const values = new Float32Array(65536);
+  for (let h = 0; h < 65536; h++) {
+    const sign = h & 0x8000 ? -1 : 1;
+    const exponent = (h >> 10) & 0x1f;
+    const fraction = h & 0x3ff;
+    if (exponent === 0) values[h] = sign * fraction * 2 ** -24;
+    else if (exponent === 31) values[h] = fraction === 0 ? sign * Infinity : NaN;
+    else values[h] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  }
+  return values;
+}
+
+/** All 65,536 float16 values as float32 (256 KB, about a millisecond to make). */
+const FLOAT16_VALUES = float16Table();
+
+/** float16 bits → float32. Exact. */
+export function float16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = FLOAT16_VALUES[bits[i] ?? 0] ?? 0;
+  return out;
+}
+
+/** One float32 → float16 bits, round to nearest even; overflow → ±Infinity, NaN stays NaN. */
+export function toFloat16Bits(value: number): number {
+  f32[0] = value;
+  const x = u32[0] ?? 0;
+  const sign = (x >>> 16) & 0x8000;
+  const exponent = (x >>> 23) & 0xff;
+  const fraction = x & 0x7fffff;
+  if (exponent === 255) return sign | 0x7c00 | (fraction ? 0x200 : 0);
+  const e = exponent - 112;
+  if (e >= 31) return sign | 0x7c00;
+  if (e <= 0) {
+    if (e < -10) return sign;
+    const m = fraction | 0x800000;
+    const shift = 14 - e;
+    return sign | roundShift(m, shift);
+  }
+  return sign | ((e << 10) + roundShift(fraction, 13));
+}
+
+/** `m >> shift`, rounded to nearest, ties to even. */
+function roundShift(m: number, shift: number): number {
+  const kept = m >>> shift;
+  const rest = m & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return rest > half || (rest === half && (kept & 1) === 1) ? kept + 1 : kept;
+}
+
+/** float32 → float16 bits. */
+export function float32ToFloat16(values: Float32Array): Uint16Array {
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) out[i] = toFloat16Bits(values[i] ?? 0);
+  return out;
+}

@@ -1,0 +1,68 @@
+/** @file The checked form of an `imageInference` task: what `parseTasks` makes and the planner reads. Data only. */
+import type { SchedulerName } from './scheduler-names.js';
+
+export type OutputType = 'URL' | 'dataURI' | 'base64Data';
+export type OutputFormat = 'JPG' | 'PNG' | 'WEBP';
+export type ControlMode = 'prompt' | 'controlnet' | 'balanced';
+
+/** `refiner`: the SDXL refiner takes over at a step (of the base's schedule) or at a percentage. */
+export interface RefinerRequest {
+  readonly model: string;
+  /** The base runs this many steps; 2…steps. */
+  readonly startStep?: number;
+  /** 1…99. */
+  readonly startStepPercentage?: number;
+}
+
+/** One entry of `controlNet[]`. Steps are 1-based and inclusive. */
+export interface ControlNetRequest {
+  readonly model: string;
+  /** Image reference as sent: UUID, data URI, base64 or URL. */
+  readonly guideImage: string;
+  readonly weight: number;
+  readonly startStep?: number;
+  readonly startStepPercentage?: number;
+  readonly endStep?: number;
+  readonly endStepPercentage?: number;
+  readonly controlMode: ControlMode;
+}
+
+/** One entry of `lora[]` or `embeddings[]`; weight −4…4. */
+export interface WeightedModel {
+  readonly model: string;
+  readonly weight: number;
+}
+
+/** A checked text-to-image task. Absent optional parameters take the model's default when the plan is made. */
+export interface ImageInferenceTask {
+  readonly taskType: 'imageInference';
+  readonly taskUUID: string;
+  /** `__BLANK__` is kept as sent. */
+  readonly positivePrompt: string;
+  readonly negativePrompt?: string;
+  readonly model: string;
+  readonly width?: number;
+  readonly height?: number;
+  readonly steps?: number;
+  readonly CFGScale?: number;
+  readonly scheduler?: SchedulerName;
+  /** 1…2^63−1; absent = random 32-bit, chosen when the plan is made. */
+  readonly seed?: bigint;
+  readonly vae?: string;
+  readonly clipSkip: number;
+  readonly refiner?: RefinerRequest;
+  readonly controlNet: readonly ControlNetRequest[];
+  readonly lora: readonly WeightedModel[];
+  readonly embeddings: readonly WeightedModel[];
+  readonly numberResults: number;
+  readonly outputType: OutputType;
+  readonly outputFormat: OutputFormat;
+  /** 20…99. */
+  readonly outputQuality: number;
+  readonly includeCost: boolean;
+  /** What was accepted but has no effect (unknown keys and the like), one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/** Every checked task; other task types join this union. */
+export type Task = ImageInferenceTask;
