@@ -1,7 +1,7 @@
 /** @file The one error class of Darkroom, its closed set of codes, and its wire form (the cloud's error object). Imports nothing. */
 
 /** Parameters of a task that have a rule of their own; each gives the codes `invalid…` and `missing…`. */
-type Parameter =
+export type Parameter =
   | 'TaskType'
   | 'TaskUUID'
   | 'PositivePrompt'
@@ -42,9 +42,34 @@ type Parameter =
   | 'PromptWeighting'
   | 'SeedImage'
   | 'MaskImage'
+  | 'MaskMargin'
   | 'Strength'
+  | `Outpaint${'' | 'Top' | 'Right' | 'Bottom' | 'Left' | 'Blur'}`
+  | 'ReferenceImages'
+  | `IpAdapters${'' | 'Model' | 'GuideImage' | 'Weight'}`
+  | 'Resolution'
   | 'Acceleration'
-  | 'AcceleratorOptions'
+  | `AcceleratorOptions${'' | 'TeaCache' | 'TeaCacheDistance' | 'DeepCache' | 'DeepCacheInterval' | 'DeepCacheBranchId'}`
+  | `AcceleratorOptionsCache${'Start' | 'End'}Step${'' | 'Percentage'}`
+  | 'AcceleratorOptionsCacheMaxConsecutiveSteps'
+  | `AdvancedFeatures${'' | 'LayerDiffuse'}`
+  | `Safety${'' | 'CheckContent' | 'Mode'}`
+  | 'CheckNSFW'
+  | 'UploadEndpoint'
+  | 'WebhookURL'
+  | 'DeliveryMethod'
+  | 'Ttl'
+  | 'UsePromptWeighting'
+  | 'UseCache'
+  | 'PuLID'
+  | 'AcePlusPlus'
+  | 'PhotoMaker'
+  | 'InstantID'
+  | 'Lycoris'
+  | 'Ultralytics'
+  | 'ProviderSettings'
+  | 'Settings'
+  | 'Inputs'
   | 'Task'
   | 'Request';
 

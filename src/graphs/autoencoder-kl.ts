@@ -1,0 +1,111 @@
+/**
+ * @file AutoencoderKL: latents → picture (decoder) and picture → latent distribution (encoder).
+ * Rombach et al. 2022, appendix G (https://arxiv.org/abs/2112.10752); diffusers `autoencoder_kl.py`, `vae.py`.
+ */
+import type { FloatType } from '../base/dtype.js';
+import type { AutoencoderKLConfig } from '../models/configs/autoencoder-kl.js';
+import type { Dialect } from '../onnx/dialects/dialect.js';
+import { writeGraph, type Image, type Net } from '../onnx/net.js';
+import type { Graph } from '../onnx/types.js';
+import { downsample, resnetBlock, upsample } from './layers.js';
+
+export const VAE_IO = { latents: 'latents', picture: 'picture', moments: 'moments' } as const;
+
+/** Norms of the autoencoder all use this epsilon. */
+const EPS = 1e-6;
+
+export interface AutoencoderShape {
+  readonly batch: number;
+  /** Height and width of the graph's input: latents for the decoder, pixels for the encoder. */
+  readonly height: number;
+  readonly width: number;
+}
+
+interface WriteOptions {
+  readonly dialect: Dialect;
+  readonly dtype: FloatType;
+}
+
+/** Each level but the last halves the resolution: 8 for the four levels of Stable Diffusion. */
+export function vaeScaleFactor(config: AutoencoderKLConfig): number {
+  return 2 ** (config.blockOutChannels.length - 1);
+}
+
+/** `latents` `[N,h,w,4]` (already divided by the scaling factor) → `picture` `[N,8h,8w,3]` in −1…1 before clamping. */
+export function vaeDecoderGraph(
+  config: AutoencoderKLConfig,
+  { batch: n, height: h, width: w }: AutoencoderShape,
+  options: WriteOptions,
+): Graph {
+  return writeGraph('vae_decoder', options, (net) => {
+    const latents = net.image(VAE_IO.latents, { n, h, w, c: config.latentChannels });
+    const z = config.usePostQuantConv
+      ? net.pointwise('post_quant_conv', latents, { channels: config.latentChannels })
+      : latents;
+    net.output(VAE_IO.picture, decoder(net.at('decoder'), config, z));
+  });
+}
+
+function decoder(net: Net, config: AutoencoderKLConfig, z: Image): Image {
+  const channels = [...config.blockOutChannels].reverse();
+  const groups = config.normNumGroups;
+  let x = net.conv('conv_in', z, { channels: channels[0] ?? 0 });
+  x = midBlock(net.at('mid_block'), config, x);
+  channels.forEach((width, i) => {
+    const block = net.at(`up_blocks.${i}`);
+    for (let j = 0; j < config.layersPerBlock + 1; j++) {
+      x = resnetBlock(block.at(`resnets.${j}`), x, undefined, { channels: width, groups, eps: EPS });
+    }
+    if (i < channels.length - 1) x = upsample(block, x);
+  });
+  x = net.groupNorm('conv_norm_out', x, { groups, eps: EPS, silu: true });
+  return net.conv('conv_out', x, { channels: config.outChannels });
+}
+
+/** `picture` `[N,H,W,3]` in −1…1 → `moments` `[N,H/8,W/8,8]`: mean and log-variance of the latent distribution. */
+export function vaeEncoderGraph(
+  config: AutoencoderKLConfig,
+  { batch: n, height: h, width: w }: AutoencoderShape,
+  options: WriteOptions,
+): Graph {
+  return writeGraph('vae_encoder', options, (net) => {
+    const picture = net.image(VAE_IO.picture, { n, h, w, c: config.inChannels });
+    const moments = encoder(net.at('encoder'), config, picture);
+    const channels = 2 * config.latentChannels;
+    net.output(VAE_IO.moments, config.useQuantConv ? net.pointwise('quant_conv', moments, { channels }) : moments);
+  });
+}
+
+function encoder(net: Net, config: AutoencoderKLConfig, picture: Image): Image {
+  const channels = config.blockOutChannels;
+  const groups = config.normNumGroups;
+  let x = net.conv('conv_in', picture, { channels: channels[0] ?? 0 });
+  channels.forEach((width, i) => {
+    const block = net.at(`down_blocks.${i}`);
+    for (let j = 0; j < config.layersPerBlock; j++) {
+      x = resnetBlock(block.at(`resnets.${j}`), x, undefined, { channels: width, groups, eps: EPS });
+    }
+    if (i < channels.length - 1) x = downsample(block, x, 0);
+  });
+  x = midBlock(net.at('mid_block'), config, x);
+  x = net.groupNorm('conv_norm_out', x, { groups, eps: EPS, silu: true });
+  return net.conv('conv_out', x, { channels: 2 * config.latentChannels });
+}
+
+function midBlock(net: Net, config: AutoencoderKLConfig, x: Image): Image {
+  const options = { channels: x.c, groups: config.normNumGroups, eps: EPS };
+  x = resnetBlock(net.at('resnets.0'), x, undefined, options);
+  if (config.midBlockAttention) x = attentionBlock(net.at('attentions.0'), x, config.normNumGroups);
+  return resnetBlock(net.at('resnets.1'), x, undefined, options);
+}
+
+/** Self-attention over all pixels with a single head as wide as the channels. */
+function attentionBlock(net: Net, x: Image, groups: number): Image {
+  const tokens = net.toTokens(net.groupNorm('group_norm', x, { groups, eps: EPS }));
+  const channels = x.c;
+  const q = net.linear('to_q', tokens, { channels });
+  const k = net.linear('to_k', tokens, { channels });
+  const v = net.linear('to_v', tokens, { channels });
+  const y = net.linear('to_out.0', net.wideAttention(q, k, v), { channels });
+  return net.add(x, net.toImage(y, x.h, x.w));
+}

@@ -1,0 +1,53 @@
+/** @file `vae/config.json` of an AutoencoderKL, as diffusers writes it. Data and its parser. */
+import { fail } from '../../base/errors.js';
+import { fields, wholeNumber } from '../../base/fields.js';
+
+/** Defaults are those of diffusers' `AutoencoderKL`. */
+export interface AutoencoderKLConfig {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly latentChannels: number;
+  readonly blockOutChannels: readonly number[];
+  readonly layersPerBlock: number;
+  readonly normNumGroups: number;
+  readonly midBlockAttention: boolean;
+  readonly useQuantConv: boolean;
+  readonly usePostQuantConv: boolean;
+  /** latents = scalingFactor · (posterior − shift). */
+  readonly scalingFactor: number;
+}
+
+/** @throws invalidModelConfig, unsupportedModel */
+export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json'): AutoencoderKLConfig {
+  const f = fields(json, where);
+  const kind = f.text('_class_name', 'AutoencoderKL');
+  if (kind !== 'AutoencoderKL') throw fail('unsupportedModel', `${where}: a ${kind} is not supported; expected an AutoencoderKL.`);
+  f.only('act_fn', ['silu', 'swish'], 'another activation than SiLU');
+  const blockOutChannels = f.list('block_out_channels', wholeNumber, [64]);
+  const blocks = (key: string, only: string): void => {
+    const types = f.list(key, (v) => v, Array<string>(blockOutChannels.length).fill(only));
+    if (types.length !== blockOutChannels.length || types.some((t) => t !== only)) {
+      throw fail('unsupportedModel', `${where}: "${key}" must hold ${blockOutChannels.length} × "${only}".`);
+    }
+  };
+  blocks('down_block_types', 'DownEncoderBlock2D');
+  blocks('up_block_types', 'UpDecoderBlock2D');
+  const normNumGroups = f.integer('norm_num_groups', 32);
+  for (const channels of blockOutChannels) {
+    if (channels % normNumGroups !== 0) {
+      throw fail('invalidModelConfig', `${where}: ${channels} channels do not divide into norm_num_groups ${normNumGroups}.`);
+    }
+  }
+  return {
+    inChannels: f.integer('in_channels', 3),
+    outChannels: f.integer('out_channels', 3),
+    latentChannels: f.integer('latent_channels', 4, { max: 256 }),
+    blockOutChannels,
+    layersPerBlock: f.integer('layers_per_block', 1, { max: 16 }),
+    normNumGroups,
+    midBlockAttention: f.boolean('mid_block_add_attention', true),
+    useQuantConv: f.boolean('use_quant_conv', true),
+    usePostQuantConv: f.boolean('use_post_quant_conv', true),
+    scalingFactor: f.number('scaling_factor', 0.18215, { min: 1e-6, max: 1e6 }),
+  };
+}

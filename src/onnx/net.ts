@@ -1,0 +1,344 @@
+/**
+ * @file The language graphs are written in: modules named as in the model's files, on images, tokens and rows.
+ *
+ * Two things happen behind it. Names: `net.at('mid_block').conv('conv1', x, …)` reads the weight `mid_block.conv1.weight`.
+ * Fusion: `add` and `linear` are written down only when somebody reads their result, so that the norm that follows can take
+ * residual and bias into its own kernel (`SkipGroupNorm`, `SkipLayerNormalization`), while a graph file just says what the paper says.
+ */
+import { assert, fail } from '../base/errors.js';
+import { createGraphBuilder } from './builder.js';
+import {
+  activate,
+  gemm,
+  reshape,
+  type Activation,
+  type Dialect,
+  type ImageSize,
+  type Site,
+} from './dialects/dialect.js';
+import type { ElementType, Graph, Value } from './types.js';
+
+/** A feature map; `n·h·w` pixels of `c` channels. The layout in memory is the dialect's. */
+export interface Image extends ImageSize {
+  readonly kind: 'image';
+}
+
+/** `n` sequences of `s` tokens of width `c`; as a value the matrix `[n·s, c]`. */
+export interface Tokens {
+  readonly kind: 'tokens';
+  readonly n: number;
+  readonly s: number;
+  readonly c: number;
+}
+
+export type Feature = Image | Tokens;
+
+/** How a feature comes about, until it is written down. */
+type Recipe =
+  | { readonly kind: 'value'; readonly value: Value }
+  | {
+      readonly kind: 'linear';
+      readonly scope: string;
+      readonly bias: Value | undefined;
+      readonly write: (bias: Value | undefined) => Value;
+    }
+  | { readonly kind: 'sum'; readonly scope: string; readonly x: Feature; readonly branch: Feature };
+
+export interface LinearOptions {
+  readonly channels: number;
+  /** Default true. */
+  readonly bias?: boolean;
+}
+
+export interface ConvModuleOptions {
+  readonly channels: number;
+  /** Odd; default 3. */
+  readonly kernel?: number;
+  readonly stride?: number;
+  /** Default: `kernel >> 1` on every side. Order: top, left, bottom, right. */
+  readonly pads?: readonly [number, number, number, number];
+  readonly silu?: boolean;
+  /** A bias of a sibling module that is added to this one's (its own product carries none). */
+  readonly plusBias?: string;
+}
+
+/** Modules under one scope. Every method checks widths at the call and throws `invalidGraph` there. */
+export interface Net {
+  readonly path: string;
+  at(scope: string): Net;
+  image(name: string, size: ImageSize): Image;
+  tokens(name: string, size: Omit<Tokens, 'kind'>): Tokens;
+  output(name: string, x: Feature): void;
+  /** A weight table `[s, c]` added to every sequence (learned positions). */
+  addTable(name: string, x: Tokens): Tokens;
+  conv(name: string, x: Image, options: ConvModuleOptions): Image;
+  /** 1×1 convolution. With `plus` (an image of the output's size) its own bias must be carried by `plus`. */
+  pointwise(name: string, x: Image, options: LinearOptions & { readonly plus?: Image }): Image;
+  linear(name: string, x: Tokens, options: LinearOptions): Tokens;
+  groupNorm(
+    name: string,
+    x: Image,
+    options: { readonly groups: number; readonly eps: number; readonly silu?: boolean },
+  ): Image;
+  layerNorm(name: string, x: Tokens, options: { readonly eps: number }): Tokens;
+  /** Residual sum: `x + branch`. A branch of one token per picture is added to every pixel of an image. */
+  add(x: Image, branch: Feature): Image;
+  add(x: Tokens, branch: Tokens): Tokens;
+  scale<T extends Feature>(x: T, factor: number): T;
+  activate<T extends Feature>(x: T, kind: Activation): T;
+  /** GEGLU (Shazeer 2020, eq. 5): `(xW + b) · gelu(xV + c)` with both products in one weight. */
+  geglu(name: string, x: Tokens, options: LinearOptions): Tokens;
+  concat(a: Image, b: Image): Image;
+  upsample2x(x: Image): Image;
+  toTokens(x: Image): Tokens;
+  toImage(x: Tokens, h: number, w: number): Image;
+  /** softmax(q·kᵀ/√d)·v in `heads` heads (Vaswani et al. 2017, eq. 1). */
+  attention(q: Tokens, k: Tokens, v: Tokens, options: { readonly heads: number; readonly causal?: boolean }): Tokens;
+  /** The same with one head too wide for the fused kernel, in blocks of queries that bound the score matrix. */
+  wideAttention(q: Tokens, k: Tokens, v: Tokens, options?: { readonly maxScores?: number }): Tokens;
+}
+
+/** Writes a graph: `write` gets the net at the root scope. */
+export function writeGraph(
+  name: string,
+  options: { readonly dialect: Dialect; readonly dtype: ElementType },
+  write: (net: Net) => void,
+): Graph {
+  const g = createGraphBuilder(name);
+  const { dialect, dtype } = options;
+  const recipes = new WeakMap<Feature, Recipe>();
+
+  const remember = <T extends Feature>(feature: T, recipe: Recipe): T => {
+    recipes.set(feature, recipe);
+    return feature;
+  };
+  const concrete = <T extends Feature>(feature: T, value: Value): T => remember(feature, { kind: 'value', value });
+
+  /** The value of a feature; writes it down at its first reader. */
+  const read = (feature: Feature): Value => {
+    const recipe = recipes.get(feature);
+    if (recipe === undefined) throw fail('invalidGraph', `${name}: a feature of another graph is read here.`);
+    if (recipe.kind === 'value') return recipe.value;
+    const value = recipe.kind === 'linear' ? recipe.write(recipe.bias) : writeSum(recipe);
+    recipes.set(feature, { kind: 'value', value });
+    return value;
+  };
+
+  /** A branch about to be summed: its value, and its bias if that was left for the sum. */
+  const readBranch = (branch: Feature): { readonly value: Value; readonly bias: Value | undefined } => {
+    const recipe = recipes.get(branch);
+    if (!dialect.deferBias || recipe?.kind !== 'linear') return { value: read(branch), bias: undefined };
+    return { value: recipe.write(undefined), bias: recipe.bias };
+  };
+
+  const writeSum = ({ scope, x, branch }: Recipe & { readonly kind: 'sum' }): Value => {
+    const site: Site = { g, scope, dtype };
+    if (x.kind === 'image' && branch.kind === 'tokens') return dialect.addRows(site, read(x), read(branch), x);
+    const skip = read(x);
+    const { value, bias } = readBranch(branch);
+    return dialect.addBias(site, value, skip, bias, x);
+  };
+
+  const pendingSum = (x: Feature): (Recipe & { readonly kind: 'sum' }) | undefined => {
+    const recipe = recipes.get(x);
+    return recipe?.kind === 'sum' ? recipe : undefined;
+  };
+
+  const sameSize = (a: Feature, b: Feature): boolean =>
+    a.kind === 'image'
+      ? b.kind === 'image' && a.n === b.n && a.h === b.h && a.w === b.w && a.c === b.c
+      : b.kind === 'tokens' && a.n === b.n && a.s === b.s && a.c === b.c;
+
+  const makeNet = (path: string): Net => {
+    const join = (module: string): string => (path === '' ? module : `${path}.${module}`);
+    const site = (module: string): Site => ({ g, scope: join(module), dtype });
+    const vector = (module: string, part: 'weight' | 'bias', size: number, plus: readonly string[] = []): Value =>
+      g.weight(`${join(module)}.${part}`, [size], { use: 'vector', dtype, plus });
+    const matrix = (module: string, out: number, channels: number): Value =>
+      g.weight(`${join(module)}.weight`, [out, channels], { use: 'linear', dtype });
+    const refuse = (what: string): never => {
+      throw fail('invalidGraph', `${name}/${path}: ${what}.`);
+    };
+
+    return {
+      path,
+      at: (scope) => makeNet(join(scope)),
+
+      image: (inputName, size) =>
+        concrete({ kind: 'image', ...size }, g.input(inputName, dtype, dialect.imageShape(size))),
+      tokens: (inputName, size) =>
+        concrete({ kind: 'tokens', ...size }, g.input(inputName, dtype, [size.n * size.s, size.c])),
+      output: (outputName, x) => g.output(outputName, read(x)),
+
+      addTable(module, x) {
+        const table = g.weight(join(module), [x.s, x.c], { use: 'linear', dtype });
+        const sum = g.call('Add', [reshape(site(module), read(x), [x.n, x.s, x.c]), table], { scope: join(module) });
+        return concrete({ ...x }, reshape(site(module), sum, [x.n * x.s, x.c]));
+      },
+
+      conv(module, x, { channels, kernel = 3, stride = 1, pads, silu = false, plusBias }) {
+        const w = g.weight(`${join(module)}.weight`, [channels, x.c, kernel, kernel], { use: 'conv', dtype });
+        const bias = vector(module, 'bias', channels, plusBias === undefined ? [] : [join(plusBias)]);
+        const half = kernel >> 1;
+        const value = dialect.conv(site(module), read(x), w, bias, {
+          kernel,
+          stride,
+          pads: pads ?? [half, half, half, half],
+          silu,
+        });
+        const [h = 0, width = 0] = dialect.layout === 'nhwc' ? value.shape.slice(1, 3) : value.shape.slice(2, 4);
+        return concrete({ kind: 'image', n: x.n, h, w: width, c: channels }, value);
+      },
+
+      pointwise(module, x, { channels, bias = true, plus }) {
+        const out: Image = { kind: 'image', n: x.n, h: x.h, w: x.w, c: channels };
+        if (plus !== undefined && !sameSize(out, plus)) refuse(`${module}: "plus" must have the size of the output`);
+        const use = dialect.name === 'wasm' ? 'conv' : 'linear';
+        const w = g.weight(`${join(module)}.weight`, dialect.pointwiseShape(channels, x.c), { use, dtype });
+        const source = read(x);
+        return remember(out, {
+          kind: 'linear',
+          scope: join(module),
+          bias: bias && plus === undefined ? vector(module, 'bias', channels) : undefined,
+          write: (b) => dialect.pointwise(site(module), source, w, b, plus === undefined ? undefined : read(plus), out),
+        });
+      },
+
+      linear(module, x, { channels, bias = true }) {
+        const w = matrix(module, channels, x.c);
+        const source = read(x);
+        return remember(
+          { kind: 'tokens', n: x.n, s: x.s, c: channels },
+          {
+            kind: 'linear',
+            scope: join(module),
+            bias: bias ? vector(module, 'bias', channels) : undefined,
+            write: (b) => gemm(site(module), source, w, b),
+          },
+        );
+      },
+
+      groupNorm(module, x, { groups, eps, silu = false }) {
+        const at = site(module);
+        const [gamma, beta] = [vector(module, 'weight', x.c), vector(module, 'bias', x.c)];
+        const sum = pendingSum(x);
+        if (sum === undefined)
+          return concrete({ ...x }, dialect.groupNorm(at, read(x), gamma, beta, { groups, eps, silu }));
+        // A time embedding is the skip of the image it is added to; of a residual sum, the branch is the fresh one.
+        const rows = sum.branch.kind === 'tokens';
+        const fresh = rows ? { value: read(sum.x), bias: undefined } : readBranch(sum.branch);
+        const skip = rows ? read(sum.branch) : read(sum.x);
+        const made = dialect.groupNormOfSum(
+          at,
+          { x: fresh.value, skip, bias: fresh.bias, size: x },
+          { gamma, beta, groups, eps, silu },
+        );
+        recipes.set(x, { kind: 'value', value: made.sum });
+        return concrete({ ...x }, made.y);
+      },
+
+      layerNorm(module, x, { eps }) {
+        const [gamma, beta] = [vector(module, 'weight', x.c), vector(module, 'bias', x.c)];
+        const attributes = { epsilon: { float: eps } };
+        const scope = join(module);
+        const sum = pendingSum(x);
+        if (sum === undefined) {
+          return concrete(
+            { ...x },
+            g.call('LayerNormalization', [read(x), gamma, beta], { scope, attributes: { axis: -1, ...attributes } }),
+          );
+        }
+        const skip = read(sum.x);
+        const { value, bias } = readBranch(sum.branch);
+        const [y, , , total] = g.callAll('SkipLayerNormalization', [value, skip, gamma, beta, bias], {
+          domain: 'com.microsoft',
+          scope,
+          attributes,
+        });
+        assert(y !== undefined && total !== undefined, 'SkipLayerNormalization has four outputs');
+        recipes.set(x, { kind: 'value', value: total });
+        return concrete({ ...x }, y);
+      },
+
+      add<T extends Feature>(x: T, branch: Feature): T {
+        const perPicture =
+          x.kind === 'image' && branch.kind === 'tokens' && branch.s === 1 && branch.c === x.c && branch.n === x.n;
+        if (!perPicture && !sameSize(x, branch)) refuse(`add: ${sizeText(branch)} does not fit ${sizeText(x)}`);
+        return remember({ ...x }, { kind: 'sum', scope: path, x, branch });
+      },
+
+      scale(x, factor) {
+        if (factor === 1) return x;
+        return concrete({ ...x }, g.call('Mul', [read(x), g.floats([factor], dtype)], { scope: path }));
+      },
+
+      activate: (x, kind) => concrete({ ...x }, activate(site(kind), read(x), kind)),
+
+      geglu(module, x, { channels }) {
+        const [w, bias] = [matrix(module, 2 * channels, x.c), vector(module, 'bias', 2 * channels)];
+        return concrete(
+          { kind: 'tokens', n: x.n, s: x.s, c: channels },
+          dialect.geglu(site(module), read(x), w, bias, x),
+        );
+      },
+
+      concat(a, b) {
+        if (!sameSize({ ...a, c: b.c }, b)) refuse(`concat: ${sizeText(b)} does not fit beside ${sizeText(a)}`);
+        return concrete({ ...a, c: a.c + b.c }, dialect.concatChannels(site('concat'), read(a), read(b)));
+      },
+
+      upsample2x: (x) => concrete({ ...x, h: 2 * x.h, w: 2 * x.w }, dialect.upsample2x(site('upsample'), read(x), x)),
+      toTokens: (x) =>
+        concrete({ kind: 'tokens', n: x.n, s: x.h * x.w, c: x.c }, dialect.imageToTokens(site('tokens'), read(x), x)),
+      toImage(x, h, w) {
+        if (x.s !== h * w) refuse(`${x.s} tokens do not make an image of ${h}×${w}`);
+        const size = { kind: 'image', n: x.n, h, w, c: x.c } as const;
+        return concrete(size, dialect.tokensToImage(site('image'), read(x), size));
+      },
+
+      attention(q, k, v, { heads, causal = false }) {
+        const at = site('attention');
+        const batched = (x: Tokens): Value => reshape(at, read(x), [x.n, x.s, x.c]);
+        const y = g.call('MultiHeadAttention', [batched(q), batched(k), batched(v)], {
+          domain: 'com.microsoft',
+          scope: at.scope,
+          attributes: { num_heads: heads, ...(causal ? { unidirectional: 1 } : {}) },
+        });
+        return concrete({ ...q, c: v.c }, reshape(at, y, [q.n * q.s, v.c]));
+      },
+
+      wideAttention(q, k, v, { maxScores = 2 ** 24 } = {}) {
+        const at = site('attention');
+        const part = (x: Tokens, from: number, to: number): Value =>
+          from === 0 && to === x.n * x.s
+            ? read(x)
+            : g.call('Slice', [read(x), g.ints([from]), g.ints([to]), g.ints([0])], { scope: at.scope });
+        const block = Math.max(1, Math.min(q.s, Math.floor(maxScores / k.s)));
+        const blocks: Value[] = [];
+        for (let n = 0; n < q.n; n++) {
+          const keys = part(k, n * k.s, (n + 1) * k.s);
+          const values = part(v, n * v.s, (n + 1) * v.s);
+          for (let from = 0; from < q.s; from += block) {
+            const queries = part(q, n * q.s + from, n * q.s + Math.min(q.s, from + block));
+            const scores = gemm(at, queries, keys, undefined, 1 / Math.sqrt(q.c));
+            const weights = g.call('Softmax', [scores], { scope: at.scope, attributes: { axis: -1 } });
+            blocks.push(g.call('MatMul', [weights, values], { scope: at.scope }));
+          }
+        }
+        const [only] = blocks;
+        const y =
+          only !== undefined && blocks.length === 1
+            ? only
+            : g.call('Concat', blocks, { scope: at.scope, attributes: { axis: 0 } });
+        return concrete({ ...q, c: v.c }, y);
+      },
+    };
+  };
+
+  write(makeNet(''));
+  return g.finish();
+}
+
+function sizeText(x: Feature): string {
+  return x.kind === 'image' ? `an image ${x.n}×${x.h}×${x.w}×${x.c}` : `tokens ${x.n}×${x.s}×${x.c}`;
+}
