@@ -1,0 +1,161 @@
+/**
+ * @file The engine: what the worker, the command line and the tests drive. Raw tasks in, events and wire errors out;
+ * owns the runtime and the one model that is loaded.
+ */
+import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
+import type { FileTree } from '../assets/source.js';
+import type { WireEvent, WireOutcome, WirePicture } from './events.js';
+import type { EncodePicture } from '../image/encode.js';
+import { parseRequest } from '../request/facade.js';
+import type { ImageInferenceTask } from '../request/task.js';
+import { parseTasks } from '../request/tasks.js';
+import type { Memory } from '../runtime/ledger.js';
+import {
+  createRuntime,
+  type Runtime,
+  type RuntimeInfo,
+  type RuntimeOptions,
+  type RuntimeStats,
+} from '../runtime/runtime.js';
+import { generate } from './generate.js';
+import { openModel, type LoadedModel } from './model.js';
+import { makePlan, type Plan } from './plan.js';
+import { createProgress } from './progress.js';
+import type { Trace } from './trace.js';
+
+/** What the engine needs from outside; nothing in it is global. */
+export interface EngineDeps {
+  readonly runtime: RuntimeOptions;
+  /** The folder of the model that a task names. @throws modelNotFound */
+  readonly openTree: (model: string) => FileTree;
+  readonly encodePicture: EncodePicture;
+  readonly newUUID: () => string;
+  /** 1 … 2^32−1. */
+  readonly randomSeed: () => bigint;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  /** What a request that names no model gets. */
+  readonly defaultModel: string;
+}
+
+export interface RunOptions {
+  readonly onEvent?: (event: WireEvent) => void;
+  readonly signal?: AbortSignal;
+  /** Sees every intermediate of picture `i` of a task (tests). */
+  readonly trace?: (picture: number) => Trace;
+  /** Sees each plan before it runs. */
+  readonly onPlan?: (plan: Plan) => void;
+}
+
+export interface Engine {
+  /** Chooses and tests the device; done by the first run otherwise. */
+  start(): Promise<RuntimeInfo>;
+  /**
+   * Runs raw input: an array is checked as wire tasks, anything else as one `imageInference()` request.
+   * Never rejects for what the input or a task did; every problem is in `errors`.
+   */
+  run(input: unknown, options?: RunOptions): Promise<WireOutcome>;
+  memory(): Memory;
+  stats(): RuntimeStats;
+  /** Frees everything, the device included. A run in progress must have ended. */
+  dispose(): Promise<void>;
+}
+
+export function createEngine(deps: EngineDeps): Engine {
+  let runtime: Promise<Runtime> | undefined;
+  let ready: Runtime | undefined;
+  let loaded: { readonly name: string; readonly model: LoadedModel } | undefined;
+  let disposed = false;
+
+  const getRuntime = (): Promise<Runtime> => {
+    if (disposed) return Promise.reject(fail('disposed', 'This engine was disposed.'));
+    if (runtime === undefined) {
+      runtime = createRuntime(deps.runtime);
+      runtime.then(
+        (made) => (ready = made),
+        () => (runtime = undefined), // asked for again by the next task
+      );
+    }
+    return runtime;
+  };
+
+  const unload = async (): Promise<void> => {
+    const old = loaded;
+    loaded = undefined;
+    await old?.model.dispose();
+  };
+
+  const getModel = async (name: string, signal: AbortSignal | undefined): Promise<LoadedModel> => {
+    if (loaded?.name === name) return loaded.model;
+    await unload();
+    const model = await openModel(await getRuntime(), deps.openTree(name), signal);
+    loaded = { name, model };
+    return model;
+  };
+
+  /** After the loss of a device nothing made on it can be used: the next task starts afresh. */
+  const forgetDevice = async (): Promise<void> => {
+    const old = runtime;
+    runtime = undefined;
+    ready = undefined;
+    await unload().catch(() => undefined); // releasing on a lost device may fail; its memory is gone anyway
+    await (await old)?.dispose().catch(() => undefined);
+  };
+
+  const runTask = async (task: ImageInferenceTask, options: RunOptions): Promise<readonly WirePicture[]> => {
+    const { onEvent = () => undefined, signal, trace } = options;
+    throwIfAborted(signal);
+    const progress = createProgress(task, onEvent, deps.now);
+    const active = await getRuntime();
+    const model = await progress.stage('load', () => getModel(task.model, signal));
+    const plan = makePlan(task, model, deps.randomSeed);
+    options.onPlan?.(plan);
+    const { encodePicture, newUUID } = deps;
+    return generate(task, plan, { runtime: active, model, progress, onEvent, encodePicture, newUUID, signal, trace });
+  };
+
+  return {
+    start: async () => (await getRuntime()).info,
+
+    async run(input, options = {}) {
+      const { tasks, errors } = parseInput(input, deps);
+      const problems: WireError[] = [...errors];
+      const pictures: WirePicture[] = [];
+      for (const task of tasks) {
+        try {
+          pictures.push(...(await runTask(task, options)));
+        } catch (error) {
+          problems.push(
+            ...toWireErrors(error).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
+          );
+          if (error instanceof DarkroomError && error.code === 'deviceLost') await forgetDevice();
+        }
+      }
+      return { pictures: pictures.map(({ taskUUID, imageUUID }) => ({ taskUUID, imageUUID })), errors: problems };
+    },
+
+    memory: () => ready?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
+    stats: () => ready?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
+    async dispose() {
+      disposed = true;
+      await unload();
+      await (await runtime)?.dispose();
+      runtime = undefined;
+    },
+  };
+}
+
+function parseInput(
+  input: unknown,
+  deps: EngineDeps,
+): { readonly tasks: readonly ImageInferenceTask[]; readonly errors: readonly WireError[] } {
+  if (Array.isArray(input)) {
+    const { tasks, errors } = parseTasks(input);
+    return { tasks: tasks.map(({ task }) => task), errors };
+  }
+  try {
+    return { tasks: [parseRequest(input, { newUUID: deps.newUUID, model: deps.defaultModel })], errors: [] };
+  } catch (error) {
+    return { tasks: [], errors: toWireErrors(error) };
+  }
+}

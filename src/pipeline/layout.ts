@@ -1,0 +1,23 @@
+/** @file Image arrays between torch's order `[C,H,W]` (samplers, noise) and the dialect's (`[H,W,C]` on WebGPU). */
+import type { Dialect } from '../onnx/dialects/dialect.js';
+
+type Layout = Dialect['layout'];
+
+/** `[C,H,W]` → the dialect's order; copies only when it must. */
+export function toDialect(layout: Layout, chw: Float32Array, channels: number): Float32Array {
+  return layout === 'nchw' ? chw : turn(chw, channels, chw.length / channels);
+}
+
+/** The dialect's order → `[C,H,W]`. */
+export function fromDialect(layout: Layout, data: Float32Array, channels: number): Float32Array {
+  return layout === 'nchw' ? data : turn(data, data.length / channels, channels);
+}
+
+/** Transposes a `rows × columns` matrix. */
+function turn(data: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) out[c * rows + r] = data[r * columns + c] ?? 0;
+  }
+  return out;
+}
