@@ -4,6 +4,7 @@ import type { SchedulerName } from './scheduler-names.js';
 export type OutputType = 'URL' | 'dataURI' | 'base64Data';
 export type OutputFormat = 'JPG' | 'PNG' | 'WEBP';
 export type ControlMode = 'prompt' | 'controlnet' | 'balanced';
+export type PromptWeighting = 'compel' | 'sdEmbeds';
 
 /** `refiner`: the SDXL refiner takes over at a step (of the base's schedule) or at a percentage. */
 export interface RefinerRequest {
@@ -54,6 +55,16 @@ export interface ImageInferenceTask {
   readonly controlNet: readonly ControlNetRequest[];
   readonly lora: readonly WeightedModel[];
   readonly embeddings: readonly WeightedModel[];
+  /** Syntax of weights in the prompts; absent = parentheses are text. */
+  readonly promptWeighting?: PromptWeighting;
+  /** Image reference as sent; the picture to start from. */
+  readonly seedImage?: string;
+  /** Image reference as sent; white is changed, black is kept. Only with `seedImage`. */
+  readonly maskImage?: string;
+  /** Pixels, 32…128. */
+  readonly maskMargin?: number;
+  /** 0…1. */
+  readonly strength?: number;
   readonly numberResults: number;
   readonly outputType: OutputType;
   readonly outputFormat: OutputFormat;
