@@ -1,5 +1,11 @@
 /** @file Where bytes come from: a random-access file, and a folder of such files. Interfaces only; makers are beside this file. */
 
+/**
+ * Told of bytes as they arrive (from a network: in pieces). Negative when a broken piece is thrown away to be fetched
+ * again, so the sum is always what has arrived for good.
+ */
+export type OnBytes = (bytes: number) => void;
+
 /** A file that can be read in pieces; never held whole in memory. */
 export interface ByteSource {
   /** For messages: a path or URL without credentials. */
@@ -7,11 +13,11 @@ export interface ByteSource {
   /** Length in bytes. */
   readonly size: number;
   /** Bytes `start` (inclusive) to `end` (exclusive). Rejects with a `DarkroomError` when they cannot be had. */
-  read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
+  read(start: number, end: number, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
 }
 
 /** A folder (of a diffusers model): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
 export interface FileTree {
   readonly name: string;
-  open(path: string, signal?: AbortSignal): Promise<ByteSource | undefined>;
+  open(path: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<ByteSource | undefined>;
 }

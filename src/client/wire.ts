@@ -1,74 +1,8 @@
 /** @file What crosses the worker boundary, as plain data (structured-cloneable). Types only. */
 import type { WireError } from '../base/errors.js';
+import type { WireEvent, WireOutcome } from '../pipeline/events.js';
 
-/** Where a task is. `download` and `load` count bytes, `denoise` counts steps. */
-export type Stage = 'queue' | 'download' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode';
-
-/** Progress of one task. */
-export interface ProgressEvent {
-  readonly kind: 'progress';
-  readonly taskUUID: string;
-  readonly stage: Stage;
-  /** Which picture of `numberResults`, from 0. */
-  readonly image: number;
-  readonly images: number;
-  /** Steps done and in all; only in `denoise`. */
-  readonly step?: number;
-  readonly of?: number;
-  /** Bytes done and in all; only in `download` and `load`. */
-  readonly bytes?: number;
-  readonly totalBytes?: number;
-  /** Estimated seconds until this picture's steps are done; absent until it can be told. */
-  readonly secondsLeft?: number;
-}
-
-/** A cheap picture of the denoised estimate (latent → RGB, one pixel per 8×8 block), after each step. */
-export interface PreviewEvent {
-  readonly kind: 'preview';
-  readonly taskUUID: string;
-  readonly image: number;
-  readonly step: number;
-  readonly of: number;
-  readonly width: number;
-  readonly height: number;
-  /** RGBA, 8 bit, row by row; `width·height·4` bytes. */
-  readonly rgba: Uint8ClampedArray<ArrayBuffer>;
-}
-
-/** A finished picture, sent as soon as it is there. */
-export interface PictureEvent {
-  readonly kind: 'picture';
-  readonly picture: WirePicture;
-}
-
-export type WireEvent = ProgressEvent | PreviewEvent | PictureEvent;
-
-/** One finished picture as encoded file bytes. */
-export interface WirePicture {
-  readonly taskType: 'imageInference';
-  readonly taskUUID: string;
-  readonly imageUUID: string;
-  readonly seed: bigint;
-  readonly image: number;
-  readonly width: number;
-  readonly height: number;
-  readonly mime: 'image/png' | 'image/jpeg' | 'image/webp';
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** How the caller wants it delivered; the client turns `bytes` into that. */
-  readonly outputType: 'URL' | 'dataURI' | 'base64Data';
-  readonly includeCost: boolean;
-  /** Which device made it, and everything that was ignored or fell back. */
-  readonly backend: 'webgpu' | 'wasm';
-  readonly warnings: readonly string[];
-  /** Wall time of this picture's stages in milliseconds. */
-  readonly timings: Readonly<Partial<Record<Stage, number>>>;
-}
-
-/** The end of a run: every picture was already sent as an event; errors are those of tasks that failed. */
-export interface WireOutcome {
-  readonly pictures: readonly { readonly taskUUID: string; readonly imageUUID: string }[];
-  readonly errors: readonly WireError[];
-}
+export type { PictureEvent, PreviewEvent, ProgressEvent, Stage, WireEvent, WireOutcome, WirePicture } from '../pipeline/events.js';
 
 /** Which device runs, and why. */
 export interface DeviceInfo {
@@ -101,13 +35,21 @@ export interface WorkerOptions {
   readonly models: Readonly<Record<string, WireModelSource>>;
   /** Sessions refuse operators that fall back to the CPU (tests). */
   readonly strictGpu: boolean;
+  /**
+   * A Web Lock's name. The worker takes it (`holdLifeLock` of life-lock.ts) before `start` answers and never gives it back:
+   * the browser releases it when the worker dies, which nothing else tells the page.
+   */
+  readonly lifeLock?: string;
 }
 
 /** What the worker exposes through comlink. `onEvent` is a top-level comlink proxy. */
 export interface PipelineWorker {
   start(options: WorkerOptions): Promise<Settled<DeviceInfo>>;
   registerModel(name: string, source: WireModelSource): Promise<Settled<void>>;
-  /** Runs an array of raw tasks (unknown JSON) in order. */
+  /**
+   * Runs tasks in order: an array is checked as raw tasks (`parseTasks`), anything else as the one request of
+   * `imageInference()` with its liberties (`parseRequest`). `onEvent` should be released (`onEvent[releaseProxy]()`) at the end.
+   */
   run(jobId: string, tasks: unknown, onEvent: (event: WireEvent) => void): Promise<Settled<WireOutcome>>;
   /** Stops within one step; the run's promise then settles with `aborted` errors. */
   cancel(jobId: string): Promise<void>;

@@ -44,6 +44,8 @@ export async function generate(
 ): Promise<readonly WirePicture[]> {
   const { runtime, model, progress, signal, onEvent } = context;
   const sampler = createSampler({ name: plan.scheduler, config: model.schedulerConfig, steps: plan.steps });
+  context.trace?.(0)('scheduler.timesteps', Float32Array.from(sampler.timesteps));
+  context.trace?.(0)('scheduler.sigmas', Float32Array.from(sampler.sigmas));
   const text = await encodePrompts(runtime, model, plan, { progress, signal, trace: context.trace?.(0) });
   const pictures: WirePicture[] = [];
   for (const [index, seed] of plan.seeds.entries()) {

@@ -5,6 +5,7 @@ import type { WeightFile } from '../assets/weights.js';
 import type { ModelCard } from '../models/card.js';
 import { parseAutoencoderKLConfig, type AutoencoderKLConfig } from '../models/configs/autoencoder-kl.js';
 import { parseClipTextConfig, type ClipTextConfig } from '../models/configs/clip-text.js';
+import { parseSchedulerConfig, type RawSchedulerConfig } from '../models/configs/scheduler.js';
 import { parseUNetConfig, type UNetConfig } from '../models/configs/unet.js';
 import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
@@ -30,8 +31,7 @@ export interface LoadedModel {
   readonly vae: Component & { readonly config: AutoencoderKLConfig };
   readonly textEncoder: Component & { readonly config: ClipTextConfig };
   readonly tokenizer: ClipTokenizer;
-  /** `scheduler_config.json`, unparsed: every scheduler class reads its own keys. */
-  readonly schedulerConfig: unknown;
+  readonly schedulerConfig: RawSchedulerConfig;
   dispose(): Promise<void>;
 }
 
@@ -54,7 +54,7 @@ export async function openModel(runtime: Runtime, tree: FileTree, signal?: Abort
     vae: { ...vae, config: configs.vae },
     textEncoder: { ...textEncoder, config: configs.textEncoder },
     tokenizer: createClipTokenizer(folder.tokenizer),
-    schedulerConfig: folder.configs.scheduler,
+    schedulerConfig: parseSchedulerConfig(folder.configs.scheduler, `${folder.name}/scheduler/scheduler_config.json`),
     async dispose() {
       for (const component of [unet, vae, textEncoder]) await component.dispose();
       await runtime.flush();

@@ -1,0 +1,98 @@
+/**
+ * @file `npm run goldens -- DIR [--only PATTERN] [--backend wasm|webgpu]`: checks this build against a goldens folder, with every
+ * intermediate a case holds. Exit status 1 when one is out of tolerance.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { nodeEngines, nodeFolder } from '../test/golden-runner/node.js';
+import { describeOutcome, type Outcome } from '../test/golden-runner/report.js';
+import { runCase } from '../test/golden-runner/run-case.js';
+import { runNoise, runTokens } from '../test/golden-runner/run-tables.js';
+import type { Harness } from './page/harness.js';
+import { openServedPage } from './lib/served-page.js';
+
+const USAGE = `Usage: npm run goldens -- DIR [--only PATTERN] [--backend wasm|webgpu]
+  DIR        a folder with noise/, tokens/, cases/ and models/ (each is optional)
+  --only     regular expression on KIND/NAME, for example "cases/sd15"
+  --backend  wasm (Node, the default) or webgpu (headless Chromium)`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      only: { type: 'string' },
+      backend: { type: 'string', default: 'wasm' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  const [dir] = positionals;
+  if (
+    values.help === true ||
+    dir === undefined ||
+    positionals.length > 1 ||
+    !['wasm', 'webgpu'].includes(values.backend)
+  ) {
+    console.error(USAGE);
+    return values.help === true ? 0 : 2;
+  }
+  const root = resolve(dir);
+  if (!(await exists(root))) {
+    console.error(`No such folder: ${dir}\n${USAGE}`);
+    return 2;
+  }
+  const wanted = new RegExp(values.only ?? '');
+  const outcomes: Outcome[] = [];
+  const show = (outcome: Outcome): void => {
+    outcomes.push(outcome);
+    console.log(describeOutcome(outcome));
+  };
+  const folder = nodeFolder(root);
+  if (wanted.test('noise/noise.json') && (await exists(join(root, 'noise/noise.json')))) show(await runNoise(folder));
+  if (
+    (wanted.test('tokens/clip') || wanted.test('tokens/clip2')) &&
+    (await exists(join(root, 'tokens/prompts.json')))
+  ) {
+    for (const outcome of await runTokens(folder)) show(outcome);
+  }
+  const names = (await exists(join(root, 'cases'))) ? (await readdir(join(root, 'cases'))).sort() : [];
+  const cases = names.filter((name) => wanted.test(`cases/${name}`));
+  if (values.backend === 'webgpu') await runInChromium(root, cases, show);
+  else await runInNode(root, cases, show);
+  return summarise(outcomes);
+}
+
+async function runInNode(root: string, cases: readonly string[], show: (outcome: Outcome) => void): Promise<void> {
+  const engines = nodeEngines(root);
+  for (const name of cases) show(await runCase(nodeFolder(root), name, engines.engineFor));
+  await engines.dispose();
+}
+
+async function runInChromium(root: string, cases: readonly string[], show: (outcome: Outcome) => void): Promise<void> {
+  if (cases.length === 0) return;
+  const served = await openServedPage({ goldens: root });
+  try {
+    for (const name of cases) {
+      show(
+        await served.page.evaluate((n) => (Reflect.get(globalThis, 'harness') as Harness).runGolden(n, 'webgpu'), name),
+      );
+    }
+  } finally {
+    await served.close();
+  }
+}
+
+function summarise(outcomes: readonly Outcome[]): number {
+  const count = (status: Outcome['status']): number => outcomes.filter((o) => o.status === status).length;
+  console.log(
+    `${count('passed')} passed, ${count('failed')} failed, ${count('unsupported')} not supported by this build`,
+  );
+  if (outcomes.length === 0) console.error('Nothing matched.');
+  return count('failed') > 0 || outcomes.length === 0 ? 1 : 0;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,128 @@
+/**
+ * @file What runs inside headless Chromium for the command line, the golden runner and the benchmarks: pictures through the public
+ * API, and the engine itself where intermediates or counters are wanted. Folders on disk are served under `/folder/KEY/`.
+ */
+import { urlTree } from '../../src/assets/url-tree.js';
+import { toWireErrors, type WireError } from '../../src/base/errors.js';
+import { createDarkroom, type ImageResult } from '../../src/index.js';
+import { encodeWithCanvas } from '../../src/image/encode.js';
+import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import { loadOrtInBrowser } from '../../src/runtime/ort.js';
+import type { RuntimeInfo } from '../../src/runtime/runtime.js';
+import type { GoldenFolder } from '../../test/golden-runner/files.js';
+import type { Outcome } from '../../test/golden-runner/report.js';
+import { runCase } from '../../test/golden-runner/run-case.js';
+
+export type Backend = 'auto' | 'webgpu' | 'wasm';
+
+/** Where the server puts a folder of the disk. */
+const folderUrl = (key: string): string => new URL(`/folder/${key}/`, location.href).href;
+const treeOf = (url: string): ReturnType<typeof urlTree> =>
+  urlTree(url, { fetch: (input, init) => fetch(input, init) });
+
+export interface EngineOptions {
+  readonly backend: Backend;
+  /** Model name → key of a served folder. */
+  readonly models: Readonly<Record<string, string>>;
+  readonly observeDevice?: (device: GPUDevice) => void;
+}
+
+export function createPageEngine({ backend, models, observeDevice }: EngineOptions): Engine {
+  return createEngine({
+    runtime: {
+      backend,
+      strictGpu: true,
+      loadOrt: loadOrtInBrowser,
+      gpu: navigator.gpu,
+      ...(observeDevice ? { observeDevice } : {}),
+    },
+    openTree: (name) => treeOf(folderUrl(models[name] ?? name)),
+    encodePicture: encodeWithCanvas,
+    newUUID: () => crypto.randomUUID(),
+    randomSeed: () => 1n,
+    now: () => performance.now(),
+    defaultModel: Object.keys(models)[0] ?? '',
+  });
+}
+
+/** Pictures as the command line wants them: file bytes in base64 beside the wire form. */
+export interface PageResponse {
+  readonly pictures: readonly { readonly result: Omit<ImageResult, 'blob'>; readonly base64: string }[];
+  readonly errors: readonly WireError[];
+}
+
+async function generate(
+  input: unknown,
+  options: { readonly backend: Backend; readonly models: Readonly<Record<string, string>> },
+): Promise<PageResponse> {
+  const models = Object.fromEntries(Object.entries(options.models).map(([name, key]) => [name, folderUrl(key)]));
+  const darkroom = createDarkroom({ backend: options.backend, models });
+  const pictures: { result: Omit<ImageResult, 'blob'>; base64: string }[] = [];
+  const kept: Promise<unknown>[] = [];
+  const onPicture = (picture: ImageResult): void => {
+    const { blob, ...result } = picture;
+    kept.push(toBase64(blob).then((base64) => pictures.push({ result, base64 })));
+  };
+  const onProgress = (event: unknown): void => report(event);
+  try {
+    const errors = Array.isArray(input)
+      ? ((await darkroom.run(input, { onPicture, onProgress })).errors ?? [])
+      : await darkroom.imageInference(Object(input), { onPicture, onProgress }).then(() => []);
+    await Promise.all(kept);
+    return { pictures, errors };
+  } catch (error) {
+    await Promise.all(kept);
+    return { pictures, errors: toWireErrors(error) };
+  } finally {
+    await darkroom.dispose();
+  }
+}
+
+/** The driving script may listen (Playwright's `exposeFunction`). */
+function report(event: unknown): void {
+  const listener: unknown = Reflect.get(globalThis, 'reportProgress');
+  if (typeof listener === 'function') listener(event);
+}
+
+async function toBase64(blob: Blob): Promise<string> {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let binary = '';
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(binary);
+}
+
+const goldens: GoldenFolder = {
+  async read(path) {
+    const response = await fetch(`${folderUrl('goldens')}${path}`);
+    if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  },
+  tree: (path) => treeOf(`${folderUrl('goldens')}${path}`),
+};
+
+let current: { readonly key: string; readonly engine: Engine } | undefined;
+
+async function runGolden(name: string, backend: Backend): Promise<Outcome> {
+  return runCase(goldens, name, async (models) => {
+    const key = JSON.stringify([backend, models]);
+    if (current?.key !== key) {
+      await current?.engine.dispose();
+      const keys = Object.fromEntries(Object.entries(models).map(([model, path]) => [model, `goldens/${path}`]));
+      current = { key, engine: createPageEngine({ backend, models: keys }) };
+    }
+    return current.engine;
+  });
+}
+
+async function device(backend: Backend): Promise<RuntimeInfo> {
+  const engine = createPageEngine({ backend, models: {} });
+  try {
+    return await engine.start();
+  } finally {
+    await engine.dispose();
+  }
+}
+
+const harness = { generate, runGolden, device, createPageEngine };
+export type Harness = typeof harness;
+Object.assign(globalThis, { harness });

@@ -1,0 +1,102 @@
+/** @file A file tree under a URL, read by byte ranges; a server without ranges costs one whole download per file. Keeps nothing between opens. */
+import { fail, throwIfAborted } from '../base/errors.js';
+import { blobSource, checkRange, memorySource, pathSegments } from './byte-source.js';
+import { downloadFailed, fetchLength, fetchRange, fetchWhole, publicUrl, type Call, type HttpDeps } from './http.js';
+import { readAhead } from './read-ahead.js';
+import type { ByteSource, FileTree } from './source.js';
+
+export type { HttpDeps } from './http.js';
+
+/** The first request brings this much: all of most configs, and the header of most weights. */
+const FIRST_BYTES = 65536;
+
+/**
+ * The tree of the files whose URLs begin with `prefix`; its query (a token, say) is sent with every request and shown in no message.
+ * Opening a file costs one request; 404 and 410 mean that it is not there.
+ * @throws invalidModelFile when `prefix` is not an http(s) URL. Opening and reading: downloadFailed, aborted
+ */
+export function urlTree(prefix: string, deps: HttpDeps): FileTree {
+  const root = parseUrl(prefix);
+  return {
+    name: publicUrl(root),
+    open: async (path, signal, onBytes) => {
+      const url = new URL(root);
+      url.pathname = [root.pathname.replace(/\/+$/, ''), ...pathSegments(path).map(encodeURIComponent)].join('/');
+      return openUrl({ deps, url, signal, onBytes });
+    },
+  };
+}
+
+function parseUrl(prefix: string): URL {
+  const url = URL.canParse(prefix) ? new URL(prefix) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol)) return url;
+  const shown = prefix.replace(/[?#].*$/s, '').replace(/\/\/[^/]*@/, '//');
+  throw fail('invalidModelFile', `${JSON.stringify(shown)} is not an absolute http or https URL of a model's folder.`);
+}
+
+async function openUrl(call: Call): Promise<ByteSource | undefined> {
+  const name = publicUrl(call.url);
+  const answer = await fetchRange(call, 0, FIRST_BYTES);
+  switch (answer.kind) {
+    case 'absent':
+      return undefined;
+    case 'whole':
+      return blobSource(name, answer.blob);
+    case 'part': {
+      const { bytes, etag } = answer;
+      // a shorter answer than asked for is the whole file; Content-Range may be hidden from a page of another origin
+      const size = answer.total ?? (bytes.length < FIRST_BYTES ? bytes.length : await fetchLength(call));
+      if (size === undefined) return blobSource(name, await fetchWhole(call));
+      if (size <= bytes.length) return memorySource(name, bytes.subarray(0, size));
+      return rangeSource(call, { size, head: bytes, etag });
+    }
+    default:
+      return answer satisfies never;
+  }
+}
+
+interface Known {
+  readonly size: number;
+  /** The file's first bytes. */
+  readonly head: Uint8Array;
+  readonly etag: string | undefined;
+}
+
+function rangeSource({ deps, url }: Call, known: Known): ByteSource {
+  const name = publicUrl(url);
+  const { size, head } = known;
+  const blocks = readAhead({
+    name,
+    size,
+    read: (start, end, signal, onBytes) => fetchPart({ deps, url, signal, onBytes }, known, [start, end]),
+  });
+  return {
+    name,
+    size,
+    read: async (start, end, signal, onBytes) => {
+      checkRange(name, size, start, end);
+      throwIfAborted(signal);
+      return end <= head.length ? head.subarray(start, end) : blocks.read(start, end, signal, onBytes);
+    },
+  };
+}
+
+async function fetchPart(call: Call, known: Known, [start, end]: readonly [number, number]): Promise<Uint8Array> {
+  const answer = await fetchRange(call, start, end);
+  if (answer.kind === 'whole' && answer.blob.size === known.size) {
+    return new Uint8Array(await answer.blob.slice(start, end).arrayBuffer());
+  }
+  const { total = known.size, etag = known.etag } = answer.kind === 'part' ? answer : {};
+  const same = total === known.size && (known.etag === undefined || etag === known.etag);
+  if (answer.kind === 'part' && same && answer.bytes.length === end - start) return answer.bytes;
+  throw downloadFailed(
+    call.url,
+    answer.kind === 'part' && same ? shortAnswer(answer.bytes.length, end - start) : CHANGED,
+  );
+}
+
+const CHANGED = 'the file changed on the server while it was being read';
+
+function shortAnswer(got: number, asked: number): string {
+  return `the server sent ${got} of the ${asked} bytes asked for`;
+}

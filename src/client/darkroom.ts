@@ -1,0 +1,146 @@
+/**
+ * @file `createDarkroom`: the library as a page sees it. Checks nothing and computes nothing: requests go to the worker as
+ * they are, one call after the other. May import base and the files beside it.
+ */
+import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
+import { createUrlLedger } from './deliver.js';
+import { notify, runJob, type JobOutcome } from './job.js';
+import { toWireSource } from './model-source.js';
+import { createQueue } from './queue.js';
+import type {
+  Darkroom,
+  DarkroomOptions,
+  ImageResult,
+  ModelSource,
+  RunOptions,
+  RunResponse,
+  Timeouts,
+} from './types.js';
+import type { ImageInferenceRequest } from '../request/request.js';
+import type { WireModelSource, WorkerOptions } from './wire.js';
+import { createHost } from './worker-host.js';
+import { unwrap } from './worker-link.js';
+
+const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, cancelMs: 30_000 };
+
+/** The bundled model's files, beside the package's code. Bundlers do not copy them: see `DarkroomOptions.models`. */
+const BUNDLED_MODELS = { 'darkroom:1@1': '../../models/tinyworld/' } as const;
+
+/**
+ * Makes a {@link Darkroom}. Cheap: the worker and everything in it load on first use.
+ * @example
+ * const darkroom = createDarkroom({ models: { 'my:model@1': '/models/my-model/' } });
+ */
+export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
+  const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const models = new Map<string, ModelSource>(Object.entries({ ...bundledModels(), ...options.models }));
+  const urls = createUrlLedger();
+  const queue = createQueue();
+  const host = createHost({
+    makeWorker: options.worker ?? makeWorker,
+    timeouts,
+    workerOptions: async (): Promise<WorkerOptions> => ({
+      backend: options.backend ?? 'auto',
+      strictGpu: options.strictGpu ?? false,
+      models: await toWireSources(models),
+    }),
+    onEnd: (reason) => {
+      if (reason.code === 'workerDied') queue.clear(reason);
+    },
+  });
+  let disposed: DarkroomError | undefined;
+
+  async function start(tasks: unknown, run: RunOptions): Promise<JobOutcome> {
+    if (disposed !== undefined) throw disposed;
+    throwIfAborted(run.signal);
+    if (queue.busy) announceWait(tasks, run);
+    return queue.add(async () => {
+      const { link } = await host.live();
+      throwIfAborted(run.signal);
+      return runJob(link, tasks, run, { urls, timeouts });
+    }, run.signal);
+  }
+
+  async function imageInference(request: ImageInferenceRequest, run: RunOptions = {}): Promise<readonly ImageResult[]> {
+    const { pictures, errors } = await start({ taskUUID: crypto.randomUUID(), ...withoutAbsent(request) }, run);
+    const [first, ...more] = errors;
+    if (first === undefined) return pictures;
+    if (run.onPicture === undefined)
+      pictures.forEach(({ imageURL }) => imageURL !== undefined && urls.release(imageURL));
+    throw new DarkroomError([first, ...more]);
+  }
+
+  return {
+    imageInference,
+    requestImages: imageInference,
+    async run(tasks, run = {}) {
+      try {
+        if (!Array.isArray(tasks)) throw fail('invalidRequest', 'run() takes an array of tasks.', { type: 'object[]' });
+        return toResponse(await start(tasks, run));
+      } catch (error) {
+        if (error instanceof DarkroomError && !isAboutTheWorker(error)) return { errors: error.errors };
+        throw error;
+      }
+    },
+    async registerModel(name, source) {
+      if (disposed !== undefined) throw disposed;
+      if (name.trim() === '')
+        throw fail('invalidModel', 'A model needs a name, got an empty one.', { parameter: 'model' });
+      const wire = await toWireSource(source, baseUrl());
+      const { link } = await host.live();
+      unwrap(await link.call((worker) => worker.registerModel(name, wire)));
+      models.set(name, source);
+    },
+    device: async () => (await host.live()).device,
+    memory: async () => (await host.live()).link.call((worker) => worker.memory()),
+    release: (imageURL) => urls.release(imageURL),
+    async dispose() {
+      if (disposed !== undefined) return;
+      disposed = fail('disposed', 'This Darkroom was disposed; make a new one with createDarkroom().');
+      queue.clear(disposed);
+      urls.releaseAll();
+      await host.dispose(disposed);
+    },
+  };
+}
+
+function makeWorker(): Worker {
+  return new Worker(new URL('../../workers/pipeline.worker.js', import.meta.url), { type: 'module', name: 'darkroom' });
+}
+
+function bundledModels(): Readonly<Record<string, URL>> {
+  return Object.fromEntries(Object.entries(BUNDLED_MODELS).map(([air, path]) => [air, new URL(path, import.meta.url)]));
+}
+
+async function toWireSources(models: ReadonlyMap<string, ModelSource>): Promise<Record<string, WireModelSource>> {
+  const entries = [...models].map(async ([name, source]) => [name, await toWireSource(source, baseUrl())] as const);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+function baseUrl(): string | undefined {
+  return typeof document === 'undefined' ? undefined : document.baseURI;
+}
+
+/** Optional fields that are present but `undefined` are left out, as JSON would. */
+function withoutAbsent(request: object): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
+  for (const task of Array.isArray(tasks) ? (tasks as readonly unknown[]) : [tasks]) {
+    if (typeof task !== 'object' || task === null || !('taskUUID' in task) || typeof task.taskUUID !== 'string')
+      continue;
+    const images = 'numberResults' in task && typeof task.numberResults === 'number' ? task.numberResults : 1;
+    notify(onProgress, { kind: 'progress', taskUUID: task.taskUUID, stage: 'queue', image: 0, images });
+  }
+}
+
+function toResponse({ pictures, errors }: JobOutcome): RunResponse {
+  if (errors.length === 0) return { data: pictures };
+  return pictures.length === 0 ? { errors } : { data: pictures, errors };
+}
+
+/** Errors that no task can be blamed for. */
+function isAboutTheWorker({ code }: DarkroomError): boolean {
+  return code === 'aborted' || code === 'workerDied' || code === 'disposed';
+}

@@ -1,0 +1,121 @@
+/** @file One call of the worker's `run`: its events to the caller, its cancellation, and its pictures collected. May import base and the files beside it. */
+import { proxy } from 'comlink';
+import { fail, type WireError } from '../base/errors.js';
+import { toImageResult, type UrlLedger } from './deliver.js';
+import { withResolvers } from './queue.js';
+import type { ImageResult, RunOptions, Timeouts } from './types.js';
+import type { PictureEvent, WireEvent } from './wire.js';
+import { unwrap, type WorkerLink } from './worker-link.js';
+
+/** What came of a job: pictures in the order of the tasks, and the errors of tasks that failed. */
+export interface JobOutcome {
+  readonly pictures: readonly ImageResult[];
+  readonly errors: readonly WireError[];
+}
+
+/** Events travel on a port of their own and may arrive after the answer; none takes this long. */
+const STRAGGLER_MS = 10_000;
+
+/**
+ * Runs `tasks` in the worker. When `signal` fires, asks it to stop, and ends the worker if it does not within `cancelMs`.
+ * @throws `DarkroomError` with what the worker refused as a whole, or why the worker ended.
+ */
+export async function runJob(
+  link: WorkerLink,
+  tasks: unknown,
+  options: RunOptions,
+  { urls, timeouts }: { readonly urls: UrlLedger; readonly timeouts: Timeouts },
+): Promise<JobOutcome> {
+  const jobId = crypto.randomUUID();
+  const inbox = createInbox(link, options, urls);
+  const { signal } = options;
+  let impatience: ReturnType<typeof setTimeout> | undefined;
+  const cancel = (): void => {
+    inbox.close();
+    void link.call((worker) => worker.cancel(jobId)).catch(() => undefined); // a dead worker has stopped too
+    impatience = setTimeout(() => link.end(fail('aborted', 'The task was aborted.')), timeouts.cancelMs);
+  };
+  signal?.addEventListener('abort', cancel);
+  try {
+    const answer = link.call((worker) => worker.run(jobId, tasks, proxy(inbox.receive)));
+    if (signal?.aborted === true) cancel();
+    const outcome = unwrap(await answer);
+    const pictures = outcome.pictures.map(({ imageUUID }) => inbox.picture(imageUUID));
+    return { pictures: await Promise.all(pictures), errors: outcome.errors };
+  } catch (error) {
+    inbox.discard();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    clearTimeout(impatience);
+    inbox.close();
+  }
+}
+
+interface Inbox {
+  /** Takes an event from the worker. Never throws: the worker would see it. */
+  readonly receive: (event: WireEvent) => void;
+  /** Waits for the picture, which may still be on its way. */
+  picture(imageUUID: string): Promise<ImageResult>;
+  /** Later events are dropped. */
+  close(): void;
+  /** Frees the URLs of pictures that the caller never got to see. */
+  discard(): void;
+}
+
+function createInbox(link: WorkerLink, options: RunOptions, urls: UrlLedger): Inbox {
+  const arrived = new Map<string, ImageResult>();
+  const awaited = new Map<string, (picture: ImageResult) => void>();
+  let open = true;
+
+  function receivePicture({ picture }: PictureEvent): void {
+    const result = toImageResult(picture, urls);
+    arrived.set(result.imageUUID, result);
+    awaited.get(result.imageUUID)?.(result);
+    notify(options.onPicture, result);
+  }
+
+  return {
+    receive(event) {
+      link.heard();
+      if (!open) return;
+      switch (event.kind) {
+        case 'progress':
+          return notify(options.onProgress, event);
+        case 'preview':
+          return notify(options.onPreview, event);
+        case 'picture':
+          return receivePicture(event);
+        default:
+          event satisfies never;
+      }
+    },
+    async picture(imageUUID) {
+      const here = arrived.get(imageUUID);
+      if (here !== undefined) return here;
+      const { promise, resolve, reject } = withResolvers<ImageResult>();
+      awaited.set(imageUUID, resolve);
+      const lost = fail('internalError', `The worker finished picture ${imageUUID} but it did not arrive.`);
+      const timer = setTimeout(() => reject(lost), STRAGGLER_MS);
+      return promise.finally(() => clearTimeout(timer));
+    },
+    close() {
+      open = false;
+    },
+    discard() {
+      if (options.onPicture !== undefined) return;
+      for (const { imageURL } of arrived.values()) if (imageURL !== undefined) urls.release(imageURL);
+    },
+  };
+}
+
+/** Calls a listener; what it throws is reported like any listener's error and does not stop the picture. */
+export function notify<T>(listener: ((value: T) => void) | undefined, value: T): void {
+  try {
+    listener?.(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,109 @@
+/** @file The public face of Darkroom: what a page passes in and gets back. Types only. */
+import type { WireError } from '../base/errors.js';
+import type { ImageInferenceRequest } from '../request/request.js';
+import type { DeviceInfo, PreviewEvent, ProgressEvent, Stage } from './wire.js';
+
+/**
+ * Where a model's files are: the URL of a folder (or of one `.safetensors` file), files the visitor chose
+ * (`<input type="file" webkitdirectory>` or a drop), or a folder handle from `showDirectoryPicker()`.
+ */
+export type ModelSource = string | URL | File | Iterable<File> | ArrayLike<File> | FileSystemDirectoryHandle;
+
+/** The part of `Worker` that Darkroom uses. */
+export type WorkerPort = Pick<Worker, 'postMessage' | 'addEventListener' | 'removeEventListener' | 'terminate'>;
+
+/** How long Darkroom waits for the worker before it gives it up, in milliseconds. */
+export interface Timeouts {
+  /** For the first answer: the worker's script and ONNX Runtime load meanwhile. Default 120,000. */
+  readonly startMs: number;
+  /** While it works but shows no sign of life. On the CPU one step can block the worker for long. Default 600,000. */
+  readonly silenceMs: number;
+  /** For a cancelled task to stop by itself, which takes up to one step. Default 30,000. */
+  readonly cancelMs: number;
+}
+
+export interface DarkroomOptions {
+  /** `auto` (default) = WebGPU where it works, else the CPU; `device()` and every result say which. */
+  readonly backend?: 'auto' | 'webgpu' | 'wasm';
+  /** Models by AIR or name, known from the start. The bundled `darkroom:1@1` is always there; naming it here moves it. */
+  readonly models?: Readonly<Record<string, ModelSource>>;
+  /** Makes the worker, where a bundler needs help. Default: a module worker from `workers/pipeline.worker.js` beside this code. */
+  readonly worker?: () => WorkerPort;
+  /** Refuse to run anything on the CPU that belongs on the GPU; for tests. Default false. */
+  readonly strictGpu?: boolean;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+export interface RunOptions {
+  /** Stops the task: at once while it waits, within one step while it runs. The promise rejects at once with `aborted`. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** After each step: a tiny picture (1/8 of the size) of what is coming. */
+  readonly onPreview?: (event: PreviewEvent) => void;
+  /** Each picture as soon as it is there. */
+  readonly onPicture?: (picture: ImageResult) => void;
+}
+
+/** One finished picture, in the cloud's form; the fields from `width` on are additions to it. */
+export interface ImageResult {
+  readonly taskType: 'imageInference';
+  readonly taskUUID: string;
+  readonly imageUUID: string;
+  /** Rounded above 2^53; then `seedString` has every digit. */
+  readonly seed: number;
+  readonly seedString?: string;
+  /** Exactly one of these three, as `outputType` says. The URL is valid until `release(imageURL)` or `dispose()`. */
+  readonly imageURL?: string;
+  readonly imageDataURI?: string;
+  readonly imageBase64Data?: string;
+  /** Always 0, and only with `includeCost`. */
+  readonly cost?: 0;
+  readonly width: number;
+  readonly height: number;
+  /** The encoded file. */
+  readonly blob: Blob;
+  readonly backend: 'webgpu' | 'wasm';
+  /** What was ignored or fell back, one sentence each. */
+  readonly warnings: readonly string[];
+  /** Milliseconds by stage. */
+  readonly timings: Readonly<Partial<Record<Stage, number>>>;
+}
+
+/** The cloud's response: `errors` only where a task failed, `data` only where a picture was made. */
+export interface RunResponse {
+  readonly data?: readonly ImageResult[];
+  readonly errors?: readonly WireError[];
+}
+
+/** A picture maker. It owns one worker, started on first use, which runs one call at a time; further calls wait in order. */
+export interface Darkroom {
+  /**
+   * Makes the pictures of one request. `taskType` and `taskUUID` may be left out.
+   * @throws `DarkroomError` with every problem in `errors`; pictures already made were given to `onPicture`.
+   * @example
+   * const darkroom = createDarkroom();
+   * const [picture] = await darkroom.imageInference({ positivePrompt: 'a red house', model: 'darkroom:1@1' });
+   * document.body.append(Object.assign(new Image(), { src: picture.imageURL }));
+   */
+  imageInference(request: ImageInferenceRequest, options?: RunOptions): Promise<readonly ImageResult[]>;
+  /** The same as `imageInference`, under the name older SDKs use. */
+  requestImages(request: ImageInferenceRequest, options?: RunOptions): Promise<readonly ImageResult[]>;
+  /**
+   * Runs an array of tasks in the cloud's wire form. Failed tasks are reported in `errors`, beside what succeeded.
+   * @throws `DarkroomError` only for `aborted`, `workerDied` and `disposed`.
+   */
+  run(tasks: readonly unknown[], options?: RunOptions): Promise<RunResponse>;
+  /**
+   * Makes a model known under a name, for the `model` field of requests; starts the worker.
+   * @throws `invalidModel` or `missingModelFile` when the source cannot hold a model.
+   */
+  registerModel(name: string, source: ModelSource): Promise<void>;
+  /** Which device runs, and why; starts the worker. */
+  device(): Promise<DeviceInfo>;
+  /** Bytes and number of the GPU buffers that are alive; starts the worker. */
+  memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
+  /** Frees a picture's `imageURL`. Its `blob` stays usable. */
+  release(imageURL: string): void;
+  /** Ends the worker and frees every `imageURL`. Calls under way, and all later ones, reject with `disposed`. */
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,75 @@
+/** @file Two evaluations a step: Heun, and the midpoint methods of k-diffusion (DPM2). The last step, to σ = 0, is first order. */
+import { clamp, type Combine, type Latent } from '../latent.js';
+import type { Level } from '../level.js';
+import { ancestralDeviation, transfer } from './first-order.js';
+import type { Rule } from './rule.js';
+
+/** `x + (σ' − σ)·d`, d = (x − x̂₀)/σ₀ taken at another latent: the slope of that latent used from here. α = 1 throughout. */
+function alongSlope<L extends Latent>(x: L, from: Level, to: Level, slopes: readonly Slope<L>[], combine: Combine<L>): L {
+  const terms = slopes.flatMap(({ weight, at, denoised, level }) => {
+    const factor = (weight * (to.sigma - from.sigma)) / level.sigma;
+    return [[factor, at] as const, [-factor, denoised] as const];
+  });
+  return combine([1, x], ...terms);
+}
+
+interface Slope<L extends Latent> {
+  readonly weight: number;
+  readonly at: L;
+  readonly denoised: L;
+  readonly level: Level;
+}
+
+/**
+ * Heun's method (Karras et al. 2022, alg. 1): an Euler step, then again with the mean of the slopes at its two ends.
+ *
+ * @param clip every estimate x̂₀ is held within ±clip (pixel models)
+ */
+export function heun(clip: number | undefined): Rule {
+  const restrain = (denoised: Latent): void => {
+    if (clip !== undefined) clamp(denoised, clip);
+  };
+  return {
+    stochastic: false,
+    visits: ({ from, to }) => (to.sigma === 0 ? [from] : [from, to]),
+    step: async (x, { from, to }, { denoise, combine }) => {
+      const denoised = await denoise(x, from);
+      restrain(denoised);
+      const euler = transfer(x, denoised, from, to, combine);
+      if (to.sigma === 0) return [euler, []];
+      const denoisedNext = await denoise(euler, to);
+      restrain(denoisedNext);
+      const start = { weight: 0.5, at: x, denoised, level: from };
+      const end = { weight: 0.5, at: euler, denoised: denoisedNext, level: to };
+      return [alongSlope(x, from, to, [start, end], combine), []];
+    },
+  };
+}
+
+/** σ_down of the ancestral step: what is left of σ' once noise of deviation σ_up is to be added. */
+export function sigmaDown(from: Level, to: Level): number {
+  return Math.sqrt(Math.max(0, to.sigma ** 2 - ancestralDeviation(from, to) ** 2));
+}
+
+/**
+ * DPM2 and DPM2 ancestral of k-diffusion (Karras et al. 2022 call it a second-order method with α = 1/2, eq. 37, here in
+ * ln σ): Euler to the midpoint `via` (none in the step to σ = 0), then the midpoint's slope over the whole step, to σ' or, ancestral, to σ_down plus noise.
+ */
+export function midpoint(isAncestral: boolean): Rule {
+  return {
+    stochastic: isAncestral,
+    visits: ({ from, via }) => [from, ...via],
+    step: async (x, interval, { denoise, noise, combine }) => {
+      const { from, to } = interval;
+      const [via] = interval.via;
+      const denoised = await denoise(x, from);
+      if (via === undefined) return [transfer(x, denoised, from, to, combine), []];
+      const middle = transfer(x, denoised, from, via, combine);
+      const slope = { weight: 1, at: middle, denoised: await denoise(middle, via), level: via };
+      if (!isAncestral) return [alongSlope(x, from, to, [slope], combine), []];
+      const down = { ...to, sigma: sigmaDown(from, to) };
+      const next = alongSlope(x, from, down, [slope], combine);
+      return [combine([1, next], [ancestralDeviation(from, to), noise()]), []];
+    },
+  };
+}

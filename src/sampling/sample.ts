@@ -1,0 +1,143 @@
+/**
+ * @file The loop around every step rule: scaling of inputs and outputs, progress, abort, NaN checks, noise, previews.
+ * The network is a function it is given; this file knows no model.
+ */
+import { assert, fail, throwIfAborted } from '../base/errors.js';
+import { combiner, requireFinite, type Allocate, type Combine, type Latent } from './latent.js';
+import type { Level } from './level.js';
+import type { Generator } from './noise.js';
+import type { Env, Memory } from './rules/rule.js';
+import type { Sampler } from './sampler.js';
+
+/** Where a run stands. */
+export interface Place {
+  /** Number of this evaluation in this run, 0-based. */
+  readonly evaluation: number;
+  /** Number of the step in the whole schedule, 0-based. */
+  readonly step: number;
+}
+
+/** One evaluation and what came of it. Arrays are the run's own: read them, do not write or keep them. */
+export interface EvaluationEvent<L extends Latent> extends Place {
+  readonly timestep: number;
+  /** What the network was given: the latent, scaled. */
+  readonly input: L;
+  /** What it returned. */
+  readonly output: L;
+  /** The clean latent it implies, for previews. */
+  readonly denoised: L;
+  /** The latent after it: what the next evaluation, or the end of the run, has. */
+  readonly sample: L;
+}
+
+export interface Run<L extends Latent> {
+  /** Without `begin`: unit normal noise. With it: the latents at that step's noise level, taken as they are. */
+  readonly latents: L;
+  /** The network, guidance included: scaled latent → its raw output, of the same length. Must not write into `input`. */
+  readonly predict: (input: L, timestep: number, place: Place) => Promise<L>;
+  /** The picture's generator, from which its start noise was drawn. */
+  readonly generator: Pick<Generator, 'randn'>;
+  readonly signal?: AbortSignal | undefined;
+  /** First step to run, 0…steps. The rule's memory starts empty there. */
+  readonly begin?: number | undefined;
+  /** One past the last step to run, `begin`…steps; all by default. */
+  readonly end?: number | undefined;
+  readonly onEvaluation?: ((event: EvaluationEvent<L>) => void) | undefined;
+  /**
+   * Changes the latents after each step, e.g. to put known parts back (inpainting). `next` is the level that the next step
+   * starts at; `undefined` after the last step of the schedule.
+   */
+  readonly afterStep?: ((latents: L, at: { readonly step: number; readonly next: Level | undefined }) => L) | undefined;
+}
+
+export interface SampleResult<L extends Latent> {
+  readonly latents: L;
+  /** How often the network was evaluated. */
+  readonly evaluations: number;
+}
+
+/** Noise for the rules: float32 draws of the generator, in the run's precision. */
+function noiseSource<L extends Latent>(allocate: Allocate<L>, n: number, { randn }: Pick<Generator, 'randn'>): () => L {
+  return () => {
+    const noise = allocate(n);
+    noise.set(randn(n));
+    return noise;
+  };
+}
+
+function checkedRange(steps: number, begin: number, end: number): void {
+  const inside = Number.isInteger(begin) && Number.isInteger(end) && begin >= 0 && begin <= end && end <= steps;
+  assert(inside, `steps ${begin} to ${end} of a schedule of ${steps}`);
+}
+
+/** An evaluation whose following latent is not known yet. */
+type Pending<L extends Latent> = Omit<EvaluationEvent<L>, 'sample'>;
+
+/** The network as the rules see it: D(x; level) = c_skip·x + c_out·F(c_in·x; timestep). */
+function denoiser<L extends Latent>(sampler: Sampler, run: Run<L>, combine: Combine<L>) {
+  let evaluation = 0;
+  let pending: Pending<L> | undefined;
+  const settle = (sample: L): void => {
+    if (pending !== undefined) run.onEvaluation?.({ ...pending, sample });
+    pending = undefined;
+  };
+  const denoise = async (x: L, level: Level, step: number): Promise<L> => {
+    settle(x);
+    throwIfAborted(run.signal);
+    const { timestep } = level;
+    const { cIn, cSkip, cOut } = sampler.precondition(level);
+    const place = { evaluation, step };
+    const input = cIn === 1 ? x : combine([cIn, x]);
+    const output = await run.predict(input, timestep, place);
+    throwIfAborted(run.signal);
+    const where = `step ${step + 1} of ${sampler.steps} (evaluation ${evaluation + 1}, timestep ${timestep})`;
+    if (output.length !== x.length)
+      throw fail('runtimeFailed', `Network output of ${where}: ${output.length} values, expected ${x.length}.`);
+    requireFinite(output, `Network output of ${where}`);
+    const denoised = combine([cSkip, x], [cOut, output]);
+    evaluation += 1;
+    pending = { ...place, timestep, input, output, denoised };
+    return denoised;
+  };
+  return { denoise, settle, evaluations: () => evaluation };
+}
+
+/** `sample` in the precision of `allocate`. */
+export async function sampleWith<L extends Latent>(
+  allocate: Allocate<L>,
+  sampler: Sampler,
+  run: Run<L>,
+): Promise<SampleResult<L>> {
+  const { begin = 0, end = sampler.steps } = run;
+  checkedRange(sampler.steps, begin, end);
+  const combine = combiner(allocate);
+  const network = denoiser(sampler, run, combine);
+  const noise = noiseSource(allocate, run.latents.length, run.generator);
+  let x = run.begin === undefined ? combine([sampler.initNoiseSigma, run.latents]) : run.latents;
+  let memory: Memory<L> = [];
+  for (const interval of sampler.intervals.slice(begin, end)) {
+    const step = interval.index;
+    const env: Env<L> = { combine, noise, denoise: (latent, level) => network.denoise(latent, level, step) };
+    const [next, past] = await sampler.rule.step(x, interval, env, memory);
+    requireFinite(next, `Latents after step ${step + 1} of ${sampler.steps} (${sampler.className})`);
+    x = run.afterStep?.(next, { step, next: interval.levels[step + 1] }) ?? next;
+    memory = past;
+  }
+  network.settle(x);
+  throwIfAborted(run.signal);
+  return { latents: x, evaluations: network.evaluations() };
+}
+
+/**
+ * Runs a sampler over the steps [begin, end) in float32.
+ *
+ * Noise is drawn from `generator` in the order in which diffusers draws it. The signal is looked at around every evaluation.
+ * Throws `aborted`, `notFinite` (saying step and stage) and whatever `predict` throws.
+ *
+ * @example
+ * const generator = createGenerator(42n);
+ * const { latents } = await sample(sampler, { latents: generator.randn(4 * 64 * 64), generator, predict });
+ */
+export function sample(sampler: Sampler, run: Run<Float32Array>): Promise<SampleResult<Float32Array>> {
+  return sampleWith((n) => new Float32Array(n), sampler, run);
+}

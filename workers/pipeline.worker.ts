@@ -1,0 +1,83 @@
+/** @file The pipeline worker: builds the engine from the browser's own parts and exposes it through comlink. */
+import { expose, releaseProxy, type Remote } from 'comlink';
+import { modelTree } from '../src/assets/file-tree.js';
+import { fail, toWireErrors } from '../src/base/errors.js';
+import { holdLifeLock } from '../src/client/life-lock.js';
+import type { PipelineWorker, Settled, WireEvent, WireModelSource, WorkerOptions } from '../src/client/wire.js';
+import { encodeWithCanvas } from '../src/image/encode.js';
+import { register, resolve, type ModelRegistry } from '../src/models/registry.js';
+import { createEngine, type Engine } from '../src/pipeline/engine.js';
+import { createIndexedDbMemo } from '../src/runtime/memo.js';
+import { loadOrtInBrowser } from '../src/runtime/ort.js';
+
+const jobs = new Map<string, AbortController>();
+let registry: ModelRegistry = new Map();
+let engine: Engine | undefined;
+
+function makeEngine({ backend, strictGpu, models }: WorkerOptions): Engine {
+  registry = new Map(Object.entries(models));
+  return createEngine({
+    runtime: {
+      backend,
+      strictGpu,
+      loadOrt: loadOrtInBrowser,
+      gpu: navigator.gpu as GPU | undefined, // typed as always there; it is not in every browser
+      memo: createIndexedDbMemo(),
+    },
+    openTree: (name) =>
+      modelTree(name, resolve(registry, name), { fetch: (url, init) => fetch(url, init), bundledUrl: '' }),
+    encodePicture: encodeWithCanvas,
+    newUUID: () => crypto.randomUUID(),
+    randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
+    now: () => performance.now(),
+    defaultModel: Object.keys(models)[0] ?? '',
+  });
+}
+
+function started(): Engine {
+  if (engine === undefined) throw fail('internalError', 'The worker was not started.');
+  return engine;
+}
+
+/** comlink drops the fields of thrown errors, so nothing is thrown across the border. */
+async function settle<T>(work: () => T | Promise<T>): Promise<Settled<T>> {
+  try {
+    return { ok: true, value: await work() };
+  } catch (error) {
+    return { ok: false, errors: toWireErrors(error) };
+  }
+}
+
+const worker: PipelineWorker = {
+  start: (options) =>
+    settle(async () => {
+      if (options.lifeLock !== undefined) await holdLifeLock(options.lifeLock);
+      engine = makeEngine(options);
+      return engine.start();
+    }),
+  registerModel: (name: string, source: WireModelSource) =>
+    settle(() => {
+      registry = register(registry, name, source);
+    }),
+  run: (jobId, tasks, onEvent) =>
+    settle(async () => {
+      const job = new AbortController();
+      jobs.set(jobId, job);
+      try {
+        return await started().run(tasks, { signal: job.signal, onEvent: (event) => void onEvent(event) });
+      } finally {
+        jobs.delete(jobId);
+        // comlink made this function from the client's proxy; without the release the channel would stay open.
+        (onEvent as unknown as Remote<(event: WireEvent) => void>)[releaseProxy]();
+      }
+    }),
+  cancel: (jobId) => Promise.resolve(jobs.get(jobId)?.abort()),
+  memory: () => Promise.resolve(started().memory()),
+  dispose: async () => {
+    for (const job of jobs.values()) job.abort();
+    await engine?.dispose();
+    engine = undefined;
+  },
+};
+
+expose(worker);
