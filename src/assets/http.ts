@@ -34,10 +34,7 @@ export interface Call {
  */
 export function fetchRange(call: Call, start: number, end: number): Promise<RangeAnswer> {
   return withRetries(call, async (onBytes) => {
-    const response = await call.deps.fetch(call.url, {
-      headers: { Range: `bytes=${start}-${end - 1}` },
-      signal: call.signal ?? null,
-    });
+    const response = await send(call, { headers: { Range: `bytes=${start}-${end - 1}` } });
     switch (response.status) {
       case 206:
         return readPart(response, start, end, onBytes);
@@ -59,7 +56,7 @@ export function fetchRange(call: Call, start: number, end: number): Promise<Rang
 /** A file's length by HEAD; `undefined` where the server does not tell. @throws downloadFailed, aborted */
 export function fetchLength(call: Call): Promise<number | undefined> {
   return withRetries(call, async () => {
-    const response = await call.deps.fetch(call.url, { method: 'HEAD', signal: call.signal ?? null });
+    const response = await send(call, { method: 'HEAD' });
     const length = response.headers.get('content-length') ?? '';
     // the length of compressed content is not that of the file
     return response.ok && /^\d+$/.test(length) && !response.headers.has('content-encoding')
@@ -71,9 +68,14 @@ export function fetchLength(call: Call): Promise<number | undefined> {
 /** The whole file. @throws downloadFailed, aborted */
 export function fetchWhole(call: Call): Promise<Blob> {
   return withRetries(call, async (onBytes) => {
-    const response = await call.deps.fetch(call.url, { signal: call.signal ?? null });
+    const response = await send(call, {});
     return response.status === 200 ? readBlob(response, onBytes) : refuseStatus(call.url, response);
   });
+}
+
+/** `fetch` is taken out of `deps` first: browsers refuse it as a method of another object. */
+function send({ deps: { fetch }, url, signal }: Call, init: RequestInit): Promise<Response> {
+  return fetch(url, { ...init, signal: signal ?? null });
 }
 
 /** For messages: without user, password, query and fragment. */

@@ -16,8 +16,10 @@ export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter | st
   }
 }
 
-/** @throws deviceUnavailable */
-export async function openDevice(adapter: GPUAdapter, features: readonly CandidateFeature[]): Promise<GPUDevice> {
+/** A new device; each needs a fresh adapter, since an adapter gives only one. @throws deviceUnavailable */
+export async function openDevice(gpu: GPU | undefined, features: readonly CandidateFeature[]): Promise<GPUDevice> {
+  const adapter = await findAdapter(gpu);
+  if (typeof adapter === 'string') throw fail('deviceUnavailable', adapter, { hint: 'Use backend "auto" or "wasm".' });
   try {
     return await adapter.requestDevice({
       label: 'darkroom',

@@ -121,7 +121,7 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
   const lock = createLock();
   const counter = countRuns();
   const open = (features: readonly CandidateFeature[]): Promise<Gpu> =>
-    openGpu(options, { adapter, ort, lock, onRun: counter.add }, features);
+    openGpu(options, { ort, lock, onRun: counter.add }, features);
 
   const { features, withheld } = await trustedFeatures(adapter, open, options.memo);
   const gpu = await open(features);
@@ -153,10 +153,10 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
 
 async function openGpu(
   options: RuntimeOptions,
-  parts: { readonly adapter: GPUAdapter; readonly ort: Ort; readonly lock: Lock; readonly onRun: (ms: number) => void },
+  parts: { readonly ort: Ort; readonly lock: Lock; readonly onRun: (ms: number) => void },
   features: readonly CandidateFeature[],
 ): Promise<Gpu> {
-  const device = await openDevice(parts.adapter, features);
+  const device = await openDevice(options.gpu, features);
   const ledger = keepLedger(device);
   const lost = device.lost.then((info) => info.message || `The GPU device was lost (${info.reason}).`);
   const rejects = lost.then((message) => {

@@ -1,0 +1,157 @@
+/** @file A diffusers folder: the bundled model whole, and made-up folders with each part missing, foreign or broken. */
+import { describe, expect, it } from 'vitest';
+import { readDiffusersFolder } from '../../../src/assets/diffusers-folder.js';
+import { memoryTree } from '../../../src/assets/file-tree.js';
+import { folderTree, problemOf, utf8 } from './support.js';
+
+const index = {
+  _class_name: 'StableDiffusionPipeline',
+  _diffusers_version: '0.6.0',
+  safety_checker: [null, null],
+  requires_safety_checker: false,
+  scheduler: ['diffusers', 'PNDMScheduler'],
+  text_encoder: ['transformers', 'CLIPTextModel'],
+  tokenizer: ['transformers', 'CLIPTokenizer'],
+  unet: ['diffusers', 'UNet2DConditionModel'],
+  vae: ['diffusers', 'AutoencoderKL'],
+};
+const contents: Readonly<Record<string, string>> = {
+  'model_index.json': JSON.stringify(index),
+  'unet/config.json': '{"in_channels": 4}',
+  'vae/config.json': '{"latent_channels": 4}',
+  'text_encoder/config.json': '{"hidden_size": 8}',
+  'scheduler/scheduler_config.json': '{"lambda_min_clipped": -Infinity}',
+  'tokenizer/vocab.json': '{"a": 0}',
+  'tokenizer/merges.txt': '#version: 0.2\n',
+};
+const PAGE = '<!doctype html>';
+
+/** The folder of `contents` with changes; `undefined` removes a file. */
+const read = (changes: Readonly<Record<string, string | undefined>> = {}) => {
+  const files = Object.entries({ ...contents, ...changes }).flatMap(([path, text]) =>
+    text === undefined ? [] : [[path, utf8(text)] as const],
+  );
+  return readDiffusersFolder(memoryTree('m', Object.fromEntries(files)));
+};
+const withIndex = (changes: Readonly<Record<string, unknown>>) =>
+  read({ 'model_index.json': JSON.stringify({ ...index, ...changes }) });
+
+describe('readDiffusersFolder', () => {
+  it('reads the bundled model', async () => {
+    const folder = await readDiffusersFolder(folderTree('models/tinyworld'));
+    expect(folder.index.pipeline).toBe('StableDiffusionPipeline');
+    expect(folder.index.components.get('unet')).toEqual(['diffusers', 'UNet2DConditionModel']);
+    expect(folder.card?.air).toBe('darkroom:1@1');
+    expect(folder.configs.unet).toMatchObject({ _class_name: 'UNet2DConditionModel', in_channels: 4 });
+    expect(folder.configs.vae).toMatchObject({ _class_name: 'AutoencoderKL' });
+    expect(folder.configs.textEncoder).toMatchObject({ model_type: 'clip_text_model' });
+    expect(folder.configs.scheduler).toMatchObject({ beta_schedule: 'scaled_linear' });
+    expect(folder.tokenizer.vocabulary.kind).toBe('vocab');
+    expect((await folder.openUnet()).find('conv_in.weight')?.shape[1]).toBe(4);
+    expect((await folder.openVae()).find('decoder.conv_out.weight')?.shape[0]).toBe(3);
+    expect((await folder.openTextEncoder()).find('text_model.final_layer_norm.weight')?.shape).toHaveLength(1);
+  });
+
+  it('returns configs as they are, and does without what is optional', async () => {
+    const folder = await read();
+    expect(folder.card).toBeUndefined();
+    expect(folder.configs.scheduler).toEqual({ lambda_min_clipped: -Infinity });
+    expect([...folder.index.components.keys()].sort()).toEqual([
+      'scheduler',
+      'text_encoder',
+      'tokenizer',
+      'unet',
+      'vae',
+    ]);
+    expect(folder.tokenizer).toEqual({
+      name: 'm/tokenizer',
+      vocabulary: { kind: 'vocab', vocab: { a: 0 }, merges: '#version: 0.2\n' },
+      config: undefined,
+      specialTokens: undefined,
+    });
+  });
+
+  it('takes tokenizer.json where the two files are not both there', async () => {
+    for (const missing of ['tokenizer/vocab.json', 'tokenizer/merges.txt']) {
+      const { tokenizer } = await read({ [missing]: undefined, 'tokenizer/tokenizer.json': '{"model":1}' });
+      expect(tokenizer.vocabulary).toEqual({ kind: 'tokenizerJson', json: { model: 1 } });
+    }
+    const paged = await read({
+      'tokenizer/vocab.json': PAGE,
+      'tokenizer/tokenizer.json': '{}',
+      'tokenizer/tokenizer_config.json': PAGE,
+    });
+    expect(paged.tokenizer).toMatchObject({ vocabulary: { kind: 'tokenizerJson' }, config: undefined });
+  });
+
+  it('takes a page in place of an optional file for no file', async () => {
+    expect((await read({ 'card.json': PAGE })).card).toBeUndefined();
+  });
+
+  it.each([...Object.keys(contents).filter((path) => !path.startsWith('tokenizer/'))])(
+    'names a missing %s',
+    async (path) => {
+      const problem = await problemOf(() => read({ [path]: undefined }));
+      expect(problem).toMatchObject({ code: 'missingModelFile', message: `m has no ${path}.` });
+      expect(problem.hint).toContain('diffusers folder');
+    },
+  );
+
+  it('names missing tokenizer files', async () => {
+    const problem = await problemOf(() => read({ 'tokenizer/merges.txt': undefined }));
+    expect(problem.code).toBe('missingModelFile');
+    expect(problem.message).toContain('tokenizer/vocab.json');
+    expect(problem.message).toContain('tokenizer/tokenizer.json');
+  });
+
+  it('names missing weights when they are opened', async () => {
+    const folder = await read();
+    expect((await problemOf(() => folder.openVae())).message).toContain('vae/diffusion_pytorch_model.safetensors');
+    expect((await problemOf(() => folder.openTextEncoder())).message).toContain('text_encoder/model.safetensors');
+  });
+
+  it.each([
+    ['StableDiffusionXLPipeline', 'Stable Diffusion XL model'],
+    ['StableDiffusionXLImg2ImgPipeline', 'refiner'],
+    ['StableDiffusion3Pipeline', 'Stable Diffusion 3'],
+    ['StableDiffusionInpaintPipeline', 'inpainting'],
+    ['FluxPipeline', 'FLUX.1'],
+    ['Flux2KleinPipeline', 'FLUX.2'],
+    ['HiDreamImagePipeline', 'HiDream'],
+    ['SomethingNewPipeline', 'another kind of model'],
+  ])('says what a %s is', async (name, what) => {
+    const problem = await problemOf(() => withIndex({ _class_name: name }));
+    expect(problem.code).toBe('unsupportedModel');
+    expect(problem.message).toContain(name);
+    expect(problem.message).toContain(what);
+  });
+
+  it('refuses other classes of parts, and parts left out', async () => {
+    const other = await problemOf(() => withIndex({ vae: ['diffusers', 'AutoencoderTiny'] }));
+    expect(other).toMatchObject({ code: 'unsupportedModel' });
+    expect(other.message).toContain('"vae" is of class "AutoencoderTiny"; AutoencoderKL was expected');
+    for (const value of [[null, null], undefined, 'UNet2DConditionModel', ['diffusers'], [1, 2]]) {
+      expect((await problemOf(() => withIndex({ unet: value }))).code).toBe('invalidModelConfig');
+    }
+    expect((await problemOf(() => withIndex({ scheduler: undefined }))).message).toContain('"scheduler"');
+  });
+
+  it.each([
+    ['model_index.json', '[]', 'expected a JSON object'],
+    ['model_index.json', '{}', '"_class_name" must be a string'],
+    ['model_index.json', PAGE, 'is an HTML page'],
+    ['unet/config.json', '{"a":', 'm/unet/config.json is not valid JSON'],
+    ['card.json', '{"air":"x"}', '"family"'],
+    ['tokenizer/special_tokens_map.json', '{', 'special_tokens_map.json is not valid JSON'],
+  ])('refuses a broken %s: %s', async (path, text, what) => {
+    const problem = await problemOf(() => read({ [path]: text }));
+    expect(problem.code).toBe('invalidModelConfig');
+    expect(problem.message).toContain(what);
+  });
+
+  it('stops when aborted', async () => {
+    expect((await problemOf(() => readDiffusersFolder(folderTree('models/tinyworld'), AbortSignal.abort()))).code).toBe(
+      'aborted',
+    );
+  });
+});
