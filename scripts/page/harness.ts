@@ -10,6 +10,8 @@ import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 import type { RuntimeInfo } from '../../src/runtime/runtime.js';
 import type { GoldenFolder } from '../../test/golden-runner/files.js';
+import type { PictureFacts } from '../lib/response.js';
+import type { WirePicture } from '../../src/pipeline/events.js';
 import type { Outcome } from '../../test/golden-runner/report.js';
 import { runCase } from '../../test/golden-runner/run-case.js';
 
@@ -45,29 +47,32 @@ export function createPageEngine({ backend, models, observeDevice }: EngineOptio
   });
 }
 
-/** Pictures as the command line wants them: file bytes in base64 beside the wire form. */
+/** Pictures as the command line wants them: file bytes in base64, the seed with all its digits. */
 export interface PageResponse {
-  readonly pictures: readonly { readonly result: Omit<ImageResult, 'blob'>; readonly base64: string }[];
+  readonly pictures: readonly {
+    readonly picture: Omit<PictureFacts, 'seed'>;
+    readonly seed: string;
+    readonly base64: string;
+  }[];
   readonly errors: readonly WireError[];
 }
 
+/** Through the public API and its worker; `outputType` is for the caller to honour, since a blob: URL dies with the page. */
 async function generate(
   input: unknown,
   options: { readonly backend: Backend; readonly models: Readonly<Record<string, string>> },
 ): Promise<PageResponse> {
   const models = Object.fromEntries(Object.entries(options.models).map(([name, key]) => [name, folderUrl(key)]));
-  const darkroom = createDarkroom({ backend: options.backend, models });
-  const pictures: { result: Omit<ImageResult, 'blob'>; base64: string }[] = [];
+  const darkroom = createDarkroom({ backend: options.backend, models, strictGpu: true });
+  const pictures: PageResponse['pictures'][number][] = [];
   const kept: Promise<unknown>[] = [];
-  const onPicture = (picture: ImageResult): void => {
-    const { blob, ...result } = picture;
-    kept.push(toBase64(blob).then((base64) => pictures.push({ result, base64 })));
+  const onPicture = (result: ImageResult): void => {
+    kept.push(toPagePicture(result).then((picture) => pictures.push(picture)));
   };
-  const onProgress = (event: unknown): void => report(event);
   try {
     const errors = Array.isArray(input)
-      ? ((await darkroom.run(input, { onPicture, onProgress })).errors ?? [])
-      : await darkroom.imageInference(Object(input), { onPicture, onProgress }).then(() => []);
+      ? ((await darkroom.run(input, { onPicture, onProgress: report })).errors ?? [])
+      : await darkroom.imageInference(Object(input), { onPicture, onProgress: report }).then(() => []);
     await Promise.all(kept);
     return { pictures, errors };
   } catch (error) {
@@ -76,6 +81,32 @@ async function generate(
   } finally {
     await darkroom.dispose();
   }
+}
+
+async function toPagePicture(result: ImageResult): Promise<PageResponse['pictures'][number]> {
+  const { blob, taskType, taskUUID, imageUUID, width, height, backend, warnings, timings } = result;
+  const mime = blob.type as WirePicture['mime']; // the client made the blob from exactly this
+  const outputType =
+    result.imageURL !== undefined ? 'URL' : result.imageDataURI !== undefined ? 'dataURI' : 'base64Data';
+  const includeCost = result.cost !== undefined;
+  return {
+    picture: {
+      taskType,
+      taskUUID,
+      imageUUID,
+      image: 0,
+      width,
+      height,
+      backend,
+      warnings,
+      timings,
+      mime,
+      outputType,
+      includeCost,
+    },
+    seed: result.seedString ?? String(result.seed),
+    base64: await toBase64(blob),
+  };
 }
 
 /** The driving script may listen (Playwright's `exposeFunction`). */

@@ -297,14 +297,10 @@ export function writeGraph(
       },
 
       attention(q, k, v, { heads, causal = false }) {
-        const at = site('attention');
-        const batched = (x: Tokens): Value => reshape(at, read(x), [x.n, x.s, x.c]);
-        const y = g.call('MultiHeadAttention', [batched(q), batched(k), batched(v)], {
-          domain: 'com.microsoft',
-          scope: at.scope,
-          attributes: { num_heads: heads, ...(causal ? { unidirectional: 1 } : {}) },
-        });
-        return concrete({ ...q, c: v.c }, reshape(at, y, [q.n * q.s, v.c]));
+        if (q.n !== k.n || k.n !== v.n || k.s !== v.s)
+          refuse(`attention: ${sizeText(q)}, ${sizeText(k)} and ${sizeText(v)} do not fit`);
+        const options = { n: q.n, s: q.s, t: k.s, heads, causal };
+        return concrete({ ...q, c: v.c }, dialect.attention(site('attention'), read(q), read(k), read(v), options));
       },
 
       wideAttention(q, k, v, { maxScores = 2 ** 24 } = {}) {

@@ -343,6 +343,17 @@ const slice: Rule = (call) => {
   return like(x, shape);
 };
 
+const pad: Rule = (call) => {
+  const x = input(call, 0);
+  const pads = constant(call, 1);
+  const rank = x.shape.length;
+  expect(call, pads.length === 2 * rank && pads.every((size) => size >= 0), `pads must be ${2 * rank} sizes ≥ 0`);
+  return like(
+    x,
+    x.shape.map((size, axis) => size + (pads[axis] ?? 0) + (pads[rank + axis] ?? 0)),
+  );
+};
+
 const instanceNorm: Rule = (call) => {
   const x = input(call, 0);
   expect(call, isFloat(x) && x.shape.length >= 3, 'needs [N,C,…]');
@@ -378,6 +389,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   Expand: expand,
   Transpose: transpose,
   Concat: concat,
+  Pad: pad,
   Split: split,
   Slice: slice,
   'com.microsoft:QuickGelu': elementwise,

@@ -32,6 +32,18 @@ export interface NormOfSum {
   readonly sum: Value;
 }
 
+/** Queries `[n·s, ·]` against keys and values `[n·t, ·]`. */
+export interface AttentionOptions {
+  readonly n: number;
+  readonly s: number;
+  readonly t: number;
+  readonly heads: number;
+  /** Token i sees tokens 0…i. */
+  readonly causal: boolean;
+  /** Default 1/√(head size). */
+  readonly scale?: number;
+}
+
 /** Where a primitive is written: the builder, the scope for names, the dtype of activations. */
 export interface Site {
   readonly g: GraphBuilder;
@@ -76,6 +88,8 @@ export interface Dialect {
   concatChannels(at: Site, a: Value, b: Value): Value;
   imageToTokens(at: Site, x: Value, size: ImageSize): Value;
   tokensToImage(at: Site, x: Value, size: ImageSize): Value;
+  /** softmax(q·kᵀ/√d)·v per head; q, k, v and the result are token matrices. */
+  attention(at: Site, q: Value, k: Value, v: Value, options: AttentionOptions): Value;
   /** `value · gelu(gate)` of `x·Wᵀ + bias` split in two halves; x is `[N·S, I]`, the result `[N·S, D]`. */
   geglu(at: Site, x: Value, w: Value, bias: Value, tokens: { readonly n: number; readonly s: number }): Value;
 }
@@ -107,4 +121,29 @@ export function reshape(at: Site, x: Value, shape: readonly number[]): Value {
 export function gemm(at: Site, x: Value, w: Value, c: Value | undefined, alpha = 1): Value {
   const attributes = alpha === 1 ? { transB: 1 } : { transB: 1, alpha: { float: alpha } };
   return at.g.call('Gemm', [x, w, c], { scope: at.scope, attributes });
+}
+
+/** The fused operator: one flash-attention kernel where the head size allows. */
+export function fusedAttention(
+  at: Site,
+  q: Value,
+  k: Value,
+  v: Value,
+  { n, s, t, heads, causal, scale }: AttentionOptions,
+): Value {
+  const [qk, width] = [q.shape[1] ?? 0, v.shape[1] ?? 0];
+  const y = at.g.call(
+    'MultiHeadAttention',
+    [reshape(at, q, [n, s, qk]), reshape(at, k, [n, t, qk]), reshape(at, v, [n, t, width])],
+    {
+      domain: 'com.microsoft',
+      scope: at.scope,
+      attributes: {
+        num_heads: heads,
+        ...(causal ? { unidirectional: 1 } : {}),
+        ...(scale === undefined ? {} : { scale: { float: scale } }),
+      },
+    },
+  );
+  return reshape(at, y, [n * s, width]);
 }

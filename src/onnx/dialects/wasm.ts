@@ -3,7 +3,16 @@
  * The fallback where there is no WebGPU, and what the Node test tier runs.
  */
 import type { Value } from '../types.js';
-import { activate, gemm, reshape, type Dialect, type ImageSize, type NormOptions, type Site } from './dialect.js';
+import {
+  activate,
+  fusedAttention,
+  gemm,
+  reshape,
+  type Dialect,
+  type ImageSize,
+  type NormOptions,
+  type Site,
+} from './dialect.js';
 
 /**
  * GroupNorm (Wu & He 2018) as InstanceNormalization over `[N, groups, …]`, then the affine part per channel.
@@ -90,6 +99,8 @@ export const wasmDialect: Dialect = {
     const turned = at.g.call('Transpose', [flat], { scope: at.scope, attributes: { perm: [0, 2, 1] } });
     return reshape(at, turned, [n, c, h, w]);
   },
+
+  attention: fusedAttention,
 
   geglu(at, x, w, bias) {
     const d = (w.shape[0] ?? 0) / 2;

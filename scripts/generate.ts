@@ -1,0 +1,136 @@
+/**
+ * @file `npm run generate -- "a red house on a hill" --out DIR`: pictures without a page, through the same pipeline as the worker.
+ * Writes the pictures and `response.json` (wire form); exit status 1 with the wire errors on standard error.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { DarkroomError, fail, toWireErrors, type WireError } from '../src/base/errors.js';
+import { PARAMETER_OPTIONS, readParameters } from './lib/parameters.js';
+import { generateInChromium, generateInNode, type Generated } from './lib/generate-backends.js';
+import { createProgressLine } from './lib/progress-line.js';
+import { toJsonText, toResponse, type SavedPicture } from './lib/response.js';
+
+const USAGE = `Usage: npm run generate -- [PROMPT] [options]
+  PROMPT              the positive prompt of one request
+  --request FILE      a task object or an array of tasks (JSON, wire form); options below override a single task's fields
+  --out DIR           where pictures and response.json go (default: pictures)
+  --model NAME=PATH   registers a model folder under NAME, and uses it when the request names no model; repeatable.
+                      --model NAME alone chooses a registered one (the bundled one is darkroom:1@1)
+  --backend B         wasm (Node, the default) or webgpu (headless Chromium)
+  --quiet             no progress
+${PARAMETER_OPTIONS.map(({ flag, help }) => `  ${`--${flag}`.padEnd(19)} ${help}`).join('\n')}`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      ...Object.fromEntries(PARAMETER_OPTIONS.map(({ flag }) => [flag, { type: 'string' as const }])),
+      request: { type: 'string' },
+      out: { type: 'string', default: 'pictures' },
+      model: { type: 'string', multiple: true },
+      backend: { type: 'string', default: 'wasm' },
+      quiet: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
+    console.log(USAGE);
+    return 0;
+  }
+  if (positionals.length > 1) throw usage(`Got ${positionals.length} prompts; put the prompt in quotes.`);
+  if (values.backend !== 'wasm' && values.backend !== 'webgpu')
+    throw usage(`--backend is "${values.backend}"; expected wasm or webgpu.`);
+
+  const { folders, chosen } = readModels(values.model ?? []);
+  const fields = {
+    ...readParameters(values),
+    ...(positionals[0] === undefined ? {} : { positivePrompt: positionals[0] }),
+  };
+  const request = await readRequest(values.request, fields, chosen);
+  const line = createProgressLine(process.stderr, values.quiet);
+  const run = values.backend === 'webgpu' ? generateInChromium : generateInNode;
+  const { pictures, errors } = await run(request, folders, line.show).finally(line.end);
+  const saved = await save(pictures, resolve(values.out));
+  const response = toResponse(saved, errors);
+  await writeFile(join(resolve(values.out), 'response.json'), `${toJsonText(response)}\n`);
+  for (const { file } of saved) console.log(join(values.out, file));
+  if (errors.length > 0) console.error(toJsonText({ errors }));
+  return errors.length > 0 ? 1 : 0;
+}
+
+function usage(message: string): DarkroomError {
+  return fail('invalidRequest', message, { hint: 'npm run generate -- --help' });
+}
+
+/** `NAME=PATH` registers; a bare `NAME` chooses. The first one named is what a request without a model gets. */
+function readModels(options: readonly string[]): {
+  readonly folders: Readonly<Record<string, string>>;
+  readonly chosen: string | undefined;
+} {
+  const folders: Record<string, string> = {};
+  for (const option of options) {
+    const cut = option.indexOf('=');
+    if (cut > 0 && cut < option.length - 1) folders[option.slice(0, cut)] = resolve(option.slice(cut + 1));
+    else if (cut >= 0) throw usage(`--model is "${option}"; expected NAME=PATH or NAME.`);
+  }
+  const [first] = options;
+  const bare = options.find((option) => !option.includes('='));
+  return { folders, chosen: bare ?? first?.slice(0, first.indexOf('=')) };
+}
+
+/** The raw request: the file's, or one made of the options. Nothing is checked here: the pipeline does. */
+async function readRequest(
+  path: string | undefined,
+  fields: Readonly<Record<string, unknown>>,
+  model: string | undefined,
+): Promise<unknown> {
+  if (path === undefined) return { outputFormat: 'PNG', ...(model === undefined ? {} : { model }), ...fields };
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw fail(
+      'invalidRequest',
+      `The request file ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+    );
+  });
+  const json = parseRequestJson(text, path);
+  const defaults = { outputFormat: 'PNG', ...(model === undefined ? {} : { model }) };
+  if (!Array.isArray(json)) return isObject(json) ? { ...defaults, ...json, ...fields } : json;
+  if (Object.keys(fields).length > 0)
+    throw usage('Options for parameters go with a prompt or a single task, not with an array of tasks.');
+  return json.map((task: unknown) => (isObject(task) ? { taskUUID: crypto.randomUUID(), ...defaults, ...task } : task));
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** JSON, except that a seed beyond 2^53 keeps its digits (as a string, which the request takes). */
+function parseRequestJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text.replace(/("seed"\s*:\s*)(-?\d{16,})(?=\s*[,}])/g, '$1"$2"')) as unknown;
+  } catch (error) {
+    throw fail(
+      'invalidRequest',
+      `The request file ${path} is not JSON: ${error instanceof Error ? error.message : String(error)}.`,
+    );
+  }
+}
+
+async function save(pictures: readonly Generated[], out: string): Promise<readonly SavedPicture[]> {
+  await mkdir(out, { recursive: true });
+  const saved: SavedPicture[] = [];
+  for (const { picture, bytes } of pictures) {
+    const extension = { 'image/png': 'png', 'image/jpeg': 'jpg', 'image/webp': 'webp' }[picture.mime];
+    const file = `${picture.imageUUID}.${extension}`;
+    await writeFile(join(out, file), bytes);
+    saved.push({ ...picture, file });
+  }
+  return saved;
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  const errors: readonly WireError[] =
+    error instanceof TypeError ? [{ code: 'invalidRequest', message: error.message }] : toWireErrors(error);
+  console.error(toJsonText({ errors }));
+  return 1;
+});
