@@ -5,7 +5,7 @@ import { fail, toWireErrors } from '../src/base/errors.js';
 import { holdLifeLock } from '../src/client/life-lock.js';
 import type { PipelineWorker, Settled, WireEvent, WireModelSource, WorkerOptions } from '../src/client/wire.js';
 import { encodeWithCanvas } from '../src/image/encode.js';
-import { register, resolve, type ModelRegistry } from '../src/models/registry.js';
+import { bundledRegistry, register, resolve, type ModelRegistry } from '../src/models/registry.js';
 import { createEngine, type Engine } from '../src/pipeline/engine.js';
 import { createIndexedDbMemo } from '../src/runtime/memo.js';
 import { loadOrtInBrowser } from '../src/runtime/ort.js';
@@ -15,7 +15,7 @@ let registry: ModelRegistry = new Map();
 let engine: Engine | undefined;
 
 function makeEngine({ backend, strictGpu, models }: WorkerOptions): Engine {
-  registry = new Map(Object.entries(models));
+  registry = new Map([...bundledRegistry(), ...Object.entries(models)]);
   return createEngine({
     runtime: {
       backend,
@@ -24,13 +24,12 @@ function makeEngine({ backend, strictGpu, models }: WorkerOptions): Engine {
       gpu: navigator.gpu as GPU | undefined, // typed as always there; it is not in every browser
       memo: createIndexedDbMemo(),
     },
-    openTree: (name) =>
-      modelTree(name, resolve(registry, name), { fetch: (url, init) => fetch(url, init), bundledUrl: '' }),
+    openTree: (name) => modelTree(name, resolve(registry, name), { fetch: (url, init) => fetch(url, init) }),
     encodePicture: encodeWithCanvas,
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
-    defaultModel: Object.keys(models)[0] ?? '',
+    defaultModel: [...registry.keys()][0] ?? '',
   });
 }
 

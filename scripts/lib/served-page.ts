@@ -5,6 +5,7 @@ import { join, normalize, sep } from 'node:path';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { chromium, type Browser, type Page } from 'playwright';
 import { createServer, type Plugin, type ViteDevServer } from 'vite';
+import { findOrInstallChromium } from '../chromium.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -25,7 +26,7 @@ export interface ServedPage {
   close(): Promise<void>;
 }
 
-/** @param folders key → folder on disk, served under `/folder/KEY/`. Chromium comes from `CHROMIUM_PATH`, else Playwright's own. */
+/** @param folders key → folder on disk, served under `/folder/KEY/`. Chromium is found or installed (scripts/chromium.mjs). */
 export async function openServedPage(
   folders: Readonly<Record<string, string>>,
   path = '/scripts/page/',
@@ -47,7 +48,7 @@ export async function openServedPage(
   try {
     await server.listen();
     const url = serverUrl(server);
-    const executablePath = process.env['CHROMIUM_PATH'];
+    const executablePath = await findOrInstallChromium();
     browser = await chromium.launch({
       headless: true,
       args: [...CHROMIUM_ARGS],

@@ -3,7 +3,7 @@ import { fail } from '../base/errors.js';
 import type { ModelSource, PickedFile } from '../models/registry.js';
 import { blobSource, memorySource, pathSegments } from './byte-source.js';
 import type { FileTree } from './source.js';
-import { urlTree, type HttpDeps } from './url-tree.js';
+import { addressTree, urlTree, type HttpDeps } from './url-tree.js';
 
 /**
  * A tree over files that a person picked. Folders common to all paths are dropped, so that
@@ -47,17 +47,11 @@ export function memoryTree(name: string, files: Readonly<Record<string, Uint8Arr
   };
 }
 
-/** What opening a model's source needs from the outside. */
-export interface TreeDeps extends HttpDeps {
-  /** URL of the folder that holds the bundled models' folders. */
-  readonly bundledUrl: string;
-}
-
 /** The tree of a registered model. @throws invalidModelFile for a malformed URL, modelNotFound for an empty list of files */
-export function modelTree(name: string, source: ModelSource, deps: TreeDeps): FileTree {
+export function modelTree(name: string, source: ModelSource, deps: HttpDeps): FileTree {
   switch (source.kind) {
     case 'bundled':
-      return urlTree(`${deps.bundledUrl.replace(/\/+$/, '')}/${source.folder}`, deps);
+      return addressTree(name, source.files, deps);
     case 'url':
       return urlTree(source.url, deps);
     case 'files':

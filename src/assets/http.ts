@@ -80,7 +80,7 @@ function send({ deps: { fetch }, url, signal }: Call, init: RequestInit): Promis
 
 /** For messages: without user, password, query and fragment. */
 export function publicUrl(url: URL): string {
-  return `${url.origin}${url.pathname}`;
+  return url.protocol === 'data:' ? 'data:…' : `${url.origin}${url.pathname}`;
 }
 
 async function readPart(response: Response, start: number, end: number, onBytes: OnBytes): Promise<RangeAnswer> {

@@ -27,6 +27,18 @@ export function urlTree(prefix: string, deps: HttpDeps): FileTree {
   };
 }
 
+/** The tree of files that each have a URL of their own, keyed by path; `data:` URLs, which bundlers make of small files, are among them. */
+export function addressTree(name: string, files: Readonly<Record<string, string>>, deps: HttpDeps): FileTree {
+  const urls = new Map(Object.entries(files));
+  return {
+    name,
+    open: async (path, signal, onBytes) => {
+      const url = urls.get(pathSegments(path).join('/'));
+      return url === undefined ? undefined : openUrl({ deps, url: new URL(url), signal, onBytes });
+    },
+  };
+}
+
 function parseUrl(prefix: string): URL {
   const url = URL.canParse(prefix) ? new URL(prefix) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url;

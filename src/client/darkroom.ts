@@ -23,9 +23,6 @@ import { unwrap } from './worker-link.js';
 
 const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, cancelMs: 30_000 };
 
-/** The bundled model's files, beside the package's code. Bundlers do not copy them: see `DarkroomOptions.models`. */
-const BUNDLED_MODELS = { 'darkroom:1@1': '../../models/tinyworld/' } as const;
-
 /**
  * Makes a {@link Darkroom}. Cheap: the worker and everything in it load on first use.
  * @example
@@ -33,7 +30,7 @@ const BUNDLED_MODELS = { 'darkroom:1@1': '../../models/tinyworld/' } as const;
  */
 export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const models = new Map<string, ModelSource>(Object.entries({ ...bundledModels(), ...options.models }));
+  const models = new Map<string, ModelSource>(Object.entries(options.models ?? {}));
   const urls = createUrlLedger();
   const queue = createQueue();
   const host = createHost({
@@ -108,10 +105,6 @@ function makeWorker(): Worker {
   return new Worker(new URL('../../workers/pipeline.worker.js', import.meta.url), { type: 'module', name: 'darkroom' });
 }
 
-function bundledModels(): Readonly<Record<string, URL>> {
-  return Object.fromEntries(Object.entries(BUNDLED_MODELS).map(([air, path]) => [air, new URL(path, import.meta.url)]));
-}
-
 async function toWireSources(models: ReadonlyMap<string, ModelSource>): Promise<Record<string, WireModelSource>> {
   const entries = [...models].map(async ([name, source]) => [name, await toWireSource(source, baseUrl())] as const);
   return Object.fromEntries(await Promise.all(entries));
@@ -127,7 +120,8 @@ function withoutAbsent(request: object): Readonly<Record<string, unknown>> {
 }
 
 function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
-  for (const task of Array.isArray(tasks) ? (tasks as readonly unknown[]) : [tasks]) {
+  const list: readonly unknown[] = Array.isArray(tasks) ? tasks : [tasks];
+  for (const task of list) {
     if (typeof task !== 'object' || task === null || !('taskUUID' in task) || typeof task.taskUUID !== 'string')
       continue;
     const images = 'numberResults' in task && typeof task.numberResults === 'number' ? task.numberResults : 1;

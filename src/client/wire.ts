@@ -2,7 +2,15 @@
 import type { WireError } from '../base/errors.js';
 import type { WireEvent, WireOutcome } from '../pipeline/events.js';
 
-export type { PictureEvent, PreviewEvent, ProgressEvent, Stage, WireEvent, WireOutcome, WirePicture } from '../pipeline/events.js';
+export type {
+  PictureEvent,
+  PreviewEvent,
+  ProgressEvent,
+  Stage,
+  WireEvent,
+  WireOutcome,
+  WirePicture,
+} from '../pipeline/events.js';
 
 /** Which device runs, and why. */
 export interface DeviceInfo {

@@ -10,7 +10,7 @@ export interface PickedFile {
 
 /** Where a model's files are. Plain data that crosses to a worker by structured clone. */
 export type ModelSource =
-  | { readonly kind: 'bundled'; readonly folder: string }
+  | { readonly kind: 'bundled'; readonly files: Readonly<Record<string, string>> }
   | { readonly kind: 'url'; readonly url: string }
   | { readonly kind: 'files'; readonly files: readonly PickedFile[] };
 
@@ -19,7 +19,7 @@ export type ModelRegistry = ReadonlyMap<string, ModelSource>;
 
 /** The registry that holds the bundled models and nothing else. */
 export function bundledRegistry(): ModelRegistry {
-  return new Map(BUNDLED_MODELS.map(({ air, folder }) => [air, { kind: 'bundled', folder }]));
+  return new Map(BUNDLED_MODELS.map(({ air, files }) => [air, { kind: 'bundled', files }]));
 }
 
 /** `registry` with `name` added, or replaced when it was there. @throws invalidModel for an empty name */

@@ -299,6 +299,8 @@ export function writeGraph(
       attention(q, k, v, { heads, causal = false }) {
         if (q.n !== k.n || k.n !== v.n || k.s !== v.s)
           refuse(`attention: ${sizeText(q)}, ${sizeText(k)} and ${sizeText(v)} do not fit`);
+        if (q.c % heads !== 0 || v.c % heads !== 0)
+          refuse(`attention: widths ${q.c} and ${v.c} do not divide into ${heads} heads`);
         const options = { n: q.n, s: q.s, t: k.s, heads, causal };
         return concrete({ ...q, c: v.c }, dialect.attention(site('attention'), read(q), read(k), read(v), options));
       },

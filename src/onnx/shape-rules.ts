@@ -1,20 +1,19 @@
 /** @file The verifier: for every operator in use, input types and shapes → output types and shapes, or an error. */
 import { elementCount } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
-import type { Attribute, Attributes, ElementType, Value } from './types.js';
-
-export interface TypedShape {
-  readonly dtype: ElementType;
-  readonly shape: readonly number[];
-}
-
-/** What a rule sees: the call as written, and constants' contents where a rule depends on them. */
-export interface Call {
-  readonly op: string;
-  readonly inputs: readonly (Value | undefined)[];
-  readonly attributes: Attributes;
-  readonly constant: (value: Value) => readonly number[] | undefined;
-}
+import {
+  expect,
+  input,
+  dim,
+  isFloat,
+  attribute,
+  numbers,
+  same,
+  like,
+  constant,
+  type Call,
+  type TypedShape,
+} from './call.js';
 
 type Rule = (call: Call) => readonly TypedShape[];
 
@@ -24,47 +23,6 @@ export function inferOutputs(domain: string, call: Call): readonly TypedShape[] 
   if (rule === undefined)
     throw fail('invalidGraph', `${call.op}: no shape rule for this operator (domain "${domain}").`);
   return rule(call);
-}
-
-function refuse(call: Call, problem: string): never {
-  const got = call.inputs.map((v) => (v === undefined ? '–' : `${v.dtype}[${v.shape.join(',')}]`)).join(', ');
-  throw fail('invalidGraph', `${call.op}(${got}): ${problem}.`);
-}
-
-function expect(call: Call, condition: boolean, problem: string): void {
-  if (!condition) refuse(call, problem);
-}
-
-function input(call: Call, index: number): Value {
-  const value = call.inputs[index];
-  if (value === undefined) refuse(call, `input ${index} is missing`);
-  return value;
-}
-
-function dim(value: Value, axis: number): number {
-  return value.shape[axis < 0 ? value.shape.length + axis : axis] ?? 0;
-}
-
-function isFloat(value: Value): boolean {
-  return value.dtype === 'float32' || value.dtype === 'float16';
-}
-
-function attribute(call: Call, name: string, fallback: number): number {
-  const value: Attribute | undefined = call.attributes[name];
-  return typeof value === 'number' ? value : fallback;
-}
-
-function numbers(call: Call, name: string, fallback: readonly number[]): readonly number[] {
-  const value = call.attributes[name];
-  return Array.isArray(value) ? value.filter((v): v is number => typeof v === 'number') : fallback;
-}
-
-function same(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((size, i) => size === b[i]);
-}
-
-function like(value: Value, shape: readonly number[] = value.shape): readonly TypedShape[] {
-  return [{ dtype: value.dtype, shape }];
 }
 
 const elementwise: Rule = (call) => {
@@ -257,12 +215,6 @@ const reshape: Rule = (call) => {
   );
   return like(x, shape);
 };
-
-function constant(call: Call, index: number): readonly number[] {
-  const data = call.constant(input(call, index));
-  if (data === undefined) refuse(call, `input ${index} must be a constant of the graph`);
-  return data;
-}
 
 const expand: Rule = (call) => {
   const x = input(call, 0);

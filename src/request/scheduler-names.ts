@@ -83,8 +83,9 @@ export const SCHEDULER_NAMES = [
   'UniPCMultistepScheduler',
 ] as const;
 
-/** Accepted beyond the list: the order-3 SDE names of the documentation's prose, and HiDream-I1 Dev's own class. */
+/** Accepted beyond the list: SDE names that the documentation's prose uses or its pattern implies, and HiDream-I1 Dev's own class. */
 export const EXTRA_SCHEDULER_NAMES = [
+  'DPM++ SDE Uniform',
   'DPM++ 3M SDE',
   'DPM++ 3M SDE Beta',
   'DPM++ 3M SDE Exponential',

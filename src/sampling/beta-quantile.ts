@@ -12,7 +12,7 @@ function logGamma(x: number): number {
   return 0.5 * Math.log(2 * Math.PI) + (z + 0.5) * Math.log(t) - t + Math.log(series);
 }
 
-/** The continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method. Converges fast for x < (a+1)/(a+b+2). */
+/** The continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method. */
 function continuedFraction(x: number, a: number, b: number): number {
   let c = 1;
   let d = 1 / (1 - ((a + b) * x) / (a + 1));
@@ -31,20 +31,24 @@ function continuedFraction(x: number, a: number, b: number): number {
   return fraction;
 }
 
-/** Lower tail I_x(a, b) for x ≤ 1/2 or so: `x^a (1−x)^b / (a B(a,b))` times the continued fraction. */
+/** Below this x the continued fraction converges fast, above it that of the other tail. */
+const turningPoint = (a: number, b: number): number => (a + 1) / (a + b + 2);
+
+/** Lower tail I_x(a, b) for x up to the turning point: `x^a (1−x)^b / (a B(a,b))` times the continued fraction. */
 function lowerTail(x: number, a: number, b: number, logBeta: number): number {
   return (Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logBeta) / a) * continuedFraction(x, a, b);
 }
 
-/** The x ≤ 1/2 with I_x(a, b) = p: Newton's method on ln x against ln p, from the leading term `p = x^a / (a B)`. */
+/** The x up to the turning point with I_x(a, b) = p: Newton's method on ln x against ln p, from the leading term `p = x^a / (a B)`. */
 function lowerQuantile(p: number, a: number, b: number, logBeta: number): number {
-  let logX = Math.min((Math.log(p * a) + logBeta) / a, Math.log(0.5));
+  const highest = Math.log(turningPoint(a, b));
+  let logX = Math.min((Math.log(p * a) + logBeta) / a, highest);
   for (let i = 0; i < 50; i++) {
     const x = Math.exp(logX);
     const tail = lowerTail(x, a, b, logBeta);
     const density = Math.exp((a - 1) * logX + (b - 1) * Math.log1p(-x) - logBeta);
     const step = (Math.log(tail / p) * tail) / (x * density);
-    logX = Math.min(logX - step, Math.log(0.75));
+    logX = Math.min(logX - step, highest);
     if (Math.abs(step) < 1e-15) break;
   }
   return Math.exp(logX);
@@ -62,6 +66,6 @@ export function betaQuantile(p: number, a: number, b: number): number {
   if (p <= 0) return 0;
   if (p >= 1) return 1;
   const logBeta = logGamma(a) + logGamma(b) - logGamma(a + b);
-  const half = lowerTail(0.5, a, b, logBeta);
-  return p <= half ? lowerQuantile(p, a, b, logBeta) : 1 - lowerQuantile(1 - p, b, a, logBeta);
+  const below = lowerTail(turningPoint(a, b), a, b, logBeta);
+  return p <= below ? lowerQuantile(p, a, b, logBeta) : 1 - lowerQuantile(1 - p, b, a, logBeta);
 }

@@ -95,7 +95,10 @@ const clip = (config: SchedulerConfig): number | undefined =>
 function ddpmVariance({ variance_type: type }: SchedulerConfig): DdpmVariance {
   if (type === 'fixed_small' || type === 'fixed_small_log') return 'small';
   if (type === 'fixed_large' || type === 'fixed_large_log') return 'large';
-  throw fail('unsupportedScheduler', `DDPMScheduler: variance_type ${String(type)} is not supported; expected fixed_small or fixed_large.`);
+  throw fail(
+    'unsupportedScheduler',
+    `DDPMScheduler: variance_type ${String(type)} is not supported; expected fixed_small or fixed_large.`,
+  );
 }
 
 /** DPM-Solver's settings; names of other solvers' types stand for the default, as in diffusers. */
@@ -104,7 +107,10 @@ function dpmSettings(config: SchedulerConfig): DpmSettings {
   if (algorithm === 'sde-dpmsolver')
     throw fail('unsupportedScheduler', 'algorithm_type sde-dpmsolver is not supported; use sde-dpmsolver++.');
   if (algorithm === 'dpmsolver' && config.final_sigmas_type === 'zero')
-    throw fail('invalidModelConfig', 'algorithm_type dpmsolver cannot end at σ = 0: final_sigmas_type must be sigma_min.');
+    throw fail(
+      'invalidModelConfig',
+      'algorithm_type dpmsolver cannot end at σ = 0: final_sigmas_type must be sigma_min.',
+    );
   return {
     order,
     form: algorithm === 'dpmsolver' ? 'noise' : 'data',
@@ -192,7 +198,15 @@ export const SCHEDULER_CLASSES = {
   },
   DDPMScheduler: {
     families: ['diffusion'],
-    defaults: { ...BETAS, ...LEADING, ...ZERO_SNR, ...CLIP, ...THRESHOLD, clip_sample: true, variance_type: 'fixed_small' },
+    defaults: {
+      ...BETAS,
+      ...LEADING,
+      ...ZERO_SNR,
+      ...CLIP,
+      ...THRESHOLD,
+      clip_sample: true,
+      variance_type: 'fixed_small',
+    },
     predictions: ALL,
     schedule: () => ddpmSchedule,
     rule: (config) => ddpm(ddpmVariance(config), clip(config)),
@@ -236,7 +250,14 @@ export const SCHEDULER_CLASSES = {
   IPNDMScheduler: onSigmas(ipndm, EULER),
   DPMSolverMultistepScheduler: {
     families: ['diffusion', 'flow'],
-    defaults: { ...DPM, ...LINSPACE, ...ZERO_SNR, lower_order_final: true, euler_at_final: false, use_lu_lambdas: false },
+    defaults: {
+      ...DPM,
+      ...LINSPACE,
+      ...ZERO_SNR,
+      lower_order_final: true,
+      euler_at_final: false,
+      use_lu_lambdas: false,
+    },
     predictions: WITH_FLOW,
     schedule: () => exponentialSchedule({ ending: 'configured', flowGrid: 'from-below-one' }),
     rule: multistepRule,
@@ -304,7 +325,7 @@ export const SCHEDULER_CLASSES = {
     families: ['edm'],
     defaults: EDM,
     predictions: NOISE_OR_V,
-    schedule: () => edmSchedule,
+    schedule: () => edmSchedule('float64'),
     rule: euler,
   },
   EDMDPMSolverMultistepScheduler: {
@@ -319,7 +340,7 @@ export const SCHEDULER_CLASSES = {
       euler_at_final: false,
     },
     predictions: NOISE_OR_V,
-    schedule: () => edmSchedule,
+    schedule: () => edmSchedule('float32'),
     rule: multistepRule,
   },
 } as const satisfies Readonly<Record<string, SchedulerClass>>;

@@ -218,13 +218,18 @@ const KINDS: { readonly [K in ConfigKey]: Kind<SchedulerConfig[K]> } = {
 /** Part of a configuration: a class's own defaults, or what a scheduler name overrides. */
 export type ConfigPart = Partial<SchedulerConfig>;
 
+const isConfigKey = (key: string): key is ConfigKey => Object.hasOwn(NEUTRAL, key);
+
 function readKey<K extends ConfigKey>(raw: RawConfig, key: K): SchedulerConfig[K] | undefined {
   const value = raw[key];
   if (value === undefined) return undefined;
   const { expected, read } = KINDS[key];
   const checked = read(value);
   if (checked === undefined)
-    throw fail('invalidModelConfig', `scheduler_config.json: ${key} is ${JSON.stringify(value)}, expected ${expected}.`);
+    throw fail(
+      'invalidModelConfig',
+      `scheduler_config.json: ${key} is ${JSON.stringify(value)}, expected ${expected}.`,
+    );
   return checked;
 }
 
@@ -238,8 +243,7 @@ export const configValue = readKey;
  */
 export function completeConfig(raw: RawConfig, defaults: ConfigPart, overrides: ConfigPart): SchedulerConfig {
   const model: Record<string, unknown> = {};
-  for (const key of Object.keys(NEUTRAL) as ConfigKey[]) {
-    if (!Object.hasOwn(defaults, key)) continue;
+  for (const key of Object.keys(defaults).filter(isConfigKey)) {
     const value = readKey(raw, key);
     if (value !== undefined) model[key] = value;
   }

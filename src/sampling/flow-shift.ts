@@ -16,6 +16,14 @@ export function dynamicShift(config: SchedulerConfig, imageSeqLen: number): numb
 /** σ → s·σ/(1 + (s−1)·σ) (Esser et al. 2024, eq. 23). */
 const shifted = (s: number, sigma: number): number => (s * sigma) / (1 + (s - 1) * sigma);
 
+/** What the shift of one run depends on. */
+export interface ShiftInput {
+  /** Tokens of the picture (FLUX.1-dev: width/16 · height/16). */
+  readonly imageSeqLen?: number | undefined;
+  /** μ itself, for models that find it in a way of their own. */
+  readonly mu?: number | undefined;
+}
+
 /**
  * The shift of a configuration, as a function of σ: its own constant, or by the size of the picture (s = e^μ, or μ itself
  * when `time_shift_type` is `linear`).
@@ -25,11 +33,14 @@ const shifted = (s: number, sigma: number): number => (s * sigma) / (1 + (s - 1)
 export function flowShift(
   config: SchedulerConfig,
   constant: number,
-  imageSeqLen: number | undefined,
+  { imageSeqLen, mu: given }: ShiftInput,
 ): (sigma: number) => number {
   if (!config.use_dynamic_shifting) return (sigma) => shifted(constant, sigma);
-  assert(imageSeqLen !== undefined, 'a model with dynamic shifting needs the number of its image tokens');
-  const mu = dynamicShift(config, imageSeqLen);
+  assert(
+    given !== undefined || imageSeqLen !== undefined,
+    'a model with dynamic shifting needs the number of its image tokens',
+  );
+  const mu = given ?? dynamicShift(config, imageSeqLen ?? 0);
   const s = config.time_shift_type === 'exponential' ? Math.exp(mu) : mu;
   return (sigma) => shifted(s, sigma);
 }

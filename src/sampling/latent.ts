@@ -1,4 +1,9 @@
-/** @file Latents as flat arrays, and the one operation that all sampling consists of: linear combinations of them. Pure. */
+/**
+ * @file Latents as flat arrays, and the one operation that all sampling consists of: linear combinations of them. Pure.
+ *
+ * A combination is written down before it is computed: nested sums are multiplied out and equal arrays merged, so that a
+ * whole step is one pass over its arrays and is rounded once.
+ */
 import { assert, fail } from '../base/errors.js';
 
 /** A latent, flattened. Pictures are sampled in float32; float64 exists to test the formulas beyond its rounding. */
@@ -7,64 +12,118 @@ export type Latent = Float32Array | Float64Array;
 /** How to make a zeroed array of a precision, e.g. `(n) => new Float32Array(n)`. */
 export type Allocate<L extends Latent> = (n: number) => L;
 
-/** `factor · array`, one summand of a combination. */
-export type Term<L extends Latent> = readonly [factor: number, array: L];
+/** `Σ factor·array`, not computed yet; no array twice. */
+export type Sum<L extends Latent> = readonly (readonly [factor: number, array: L])[];
+
+/** An array, or a sum that stands for one. */
+export type Vector<L extends Latent> = L | Sum<L>;
+
+/** One summand of a combination. */
+export type Term<L extends Latent> = readonly [factor: number, vector: Vector<L>];
 
 /** `a·x + b·y + …` into a new array. Factors and sums are doubles; every element is rounded once. */
 export type Combine<L extends Latent> = (...terms: readonly Term<L>[]) => L;
 
-/** `out = Σ factor·array` for one to four terms; longer sums go through it in pieces. */
-function combineInto(out: Latent, terms: readonly Term<Latent>[]): void {
+const isSum = <L extends Latent>(vector: Vector<L>): vector is Sum<L> => Array.isArray(vector);
+
+/** What is left of a factor when its parts cancel is rounding, not information. */
+const CANCELLED = 4 * Number.EPSILON;
+
+/** `a·x + b·y + …` written down: sums multiplied out, factors of equal arrays added. */
+export function sum<L extends Latent>(...terms: readonly Term<L>[]): Sum<L> {
+  const factors = new Map<L, { total: number; size: number }>();
+  for (const [outer, vector] of terms)
+    for (const [inner, array] of isSum(vector) ? vector : ([[1, vector]] as const)) {
+      const part = outer * inner;
+      const known = factors.get(array) ?? { total: 0, size: 0 };
+      factors.set(array, { total: known.total + part, size: known.size + Math.abs(part) });
+    }
+  const flat = [...factors].map(
+    ([array, f]) => [Math.abs(f.total) <= CANCELLED * f.size ? 0 : f.total, array] as const,
+  );
+  const kept = flat.filter(([factor]) => factor !== 0);
+  return kept.length > 0 ? kept : flat.slice(0, 1);
+}
+
+/** `out = Σ factor·array` for one to four arrays. */
+function addUpToFour(out: Latent, terms: Sum<Latent>): void {
   const n = out.length;
   const [[a, x] = [0, out], [b, y] = [0, out], [c, z] = [0, out], [d, w] = [0, out]] = terms;
   if (terms.length === 1) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0);
   else if (terms.length === 2) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0);
-  else if (terms.length === 3)
-    for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0);
-  else
-    for (let i = 0; i < n; i++)
-      out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0);
+  else if (terms.length === 3) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0);
+  else for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0);
 }
 
-/** `Σ factor·array` of any length, summed in double before the one rounding. */
-function combineMany(out: Latent, terms: readonly Term<Latent>[]): void {
+/** `out = Σ factor·array` of any length: up to five at once, the rest added up in double before the one rounding. */
+function addAll(out: Latent, terms: Sum<Latent>): void {
   const n = out.length;
-  const sum = new Float64Array(n);
-  for (const [factor, array] of terms) for (let i = 0; i < n; i++) sum[i] = (sum[i] ?? 0) + factor * (array[i] ?? 0);
-  out.set(sum);
+  const [[a, x] = [0, out], [b, y] = [0, out], [c, z] = [0, out], [d, w] = [0, out], [e, v] = [0, out]] = terms;
+  if (terms.length === 5)
+    for (let i = 0; i < n; i++)
+      out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0) + e * (v[i] ?? 0);
+  else {
+    const rest = new Float64Array(n);
+    for (const [factor, array] of terms)
+      for (let i = 0; i < n; i++) rest[i] = (rest[i] ?? 0) + factor * (array[i] ?? 0);
+    out.set(rest);
+  }
+}
+
+/** Computes a sum into `out`, which may be one of its own arrays. */
+export function computeInto(out: Latent, terms: Sum<Latent>): void {
+  assert(
+    terms.every(([, array]) => array.length === out.length),
+    `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added into ${out.length}`,
+  );
+  if (terms.length <= 4) addUpToFour(out, terms);
+  else addAll(out, terms);
 }
 
 /** Linear combinations in the precision of `allocate`. All arrays of one call must have one length. */
 export function combiner<L extends Latent>(allocate: Allocate<L>): Combine<L> {
   return (...terms) => {
-    const n = terms[0]?.[1].length;
-    assert(
-      n !== undefined && terms.every(([, array]) => array.length === n),
-      `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added`,
-    );
-    const out = allocate(n);
-    if (terms.length <= 4) combineInto(out, terms);
-    else combineMany(out, terms);
+    const flat = sum(...terms);
+    const out = allocate(flat[0]?.[1].length ?? 0);
+    computeInto(out, flat);
     return out;
   };
 }
 
-/** Every element held within [−limit, limit], in place. */
-export function clamp(x: Latent, limit: number): void {
-  for (let i = 0; i < x.length; i++) x[i] = Math.min(limit, Math.max(-limit, x[i] ?? 0));
+/** The array that a vector is, computed only if it is more than one array. */
+export function settled<L extends Latent>(vector: Vector<L>, combine: Combine<L>): L {
+  if (!isSum(vector)) return vector;
+  const [only, ...others] = vector;
+  return only !== undefined && only[0] === 1 && others.length === 0 ? only[1] : combine([1, vector]);
+}
+
+/** A copy with every element held within [−limit, limit]. */
+export function clamped<L extends Latent>(vector: Vector<L>, limit: number, combine: Combine<L>): L {
+  const x = combine([1, vector]);
+  const out: Latent = x;
+  for (let i = 0; i < out.length; i++) out[i] = Math.min(limit, Math.max(-limit, out[i] ?? 0));
+  return x;
 }
 
 /** True when no element is NaN or infinite (`0·x` is 0 exactly for the finite ones). */
 export function allFinite(x: Latent): boolean {
-  let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += 0 * (x[i] ?? 0);
-  return sum === 0;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const n = x.length;
+  const whole = n - (n % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += 0 * (x[i] ?? 0);
+    b += 0 * (x[i + 1] ?? 0);
+    c += 0 * (x[i + 2] ?? 0);
+    d += 0 * (x[i + 3] ?? 0);
+  }
+  for (let i = whole; i < n; i++) a += 0 * (x[i] ?? 0);
+  return a + b + c + d === 0;
 }
 
 /**
  * Throws `notFinite` when `x` has NaN or infinite elements, saying how many and where the run stood.
  *
- * @param what the thing checked and the place, e.g. `network output of step 3 of 20`
+ * @param what the thing checked and the place, e.g. `Network output of step 3 of 20`
  */
 export function requireFinite(x: Latent, what: string): void {
   if (allFinite(x)) return;

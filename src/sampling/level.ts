@@ -26,6 +26,9 @@ export interface Interval {
 /** Log signal-to-noise ratio λ = ln(α/σ) (Lu et al. 2022a, §2.2); +∞ at σ = 0. */
 export const logSnr = ({ alpha, sigma }: Level): number => Math.log(alpha) - Math.log(sigma);
 
+/** Whether a step between two levels has no length. */
+export const sameLevel = (a: Level, b: Level): boolean => a.alpha === b.alpha && a.sigma === b.sigma;
+
 /** Latents scaled so that the picture keeps its size: x = x₀ + σ·ε (Karras et al. 2022, eq. 1). */
 export const varianceExploding = (sigma: number, timestep: number): Level => ({ timestep, alpha: 1, sigma });
 

@@ -9,12 +9,12 @@
 const f32 = Math.fround;
 
 const LOG = [
-  7.0376836292e-2, -1.151461031e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+  7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
   2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
 ].map(f32);
 const [L0 = 0, L1 = 0, L2 = 0, L3 = 0, L4 = 0, L5 = 0, L6 = 0, L7 = 0, L8 = 0] = LOG;
 const LOG2_HIGH = f32(0.693359375);
-const LOG2_LOW = f32(-2.12194440e-4);
+const LOG2_LOW = f32(-2.1219444e-4);
 const SQRT_HALF = f32(Math.SQRT1_2);
 
 /** ln(x) of 0 < x ≤ 1, from the bits of x. */
@@ -42,7 +42,7 @@ function log(bits: number, mantissa: number): number {
 
 const FOUR_OVER_PI = f32(1.27323954473516);
 const REDUCE_1 = f32(-0.78515625);
-const REDUCE_2 = f32(-2.4187564849853515625e-4);
+const REDUCE_2 = f32(-2.4187564849853516e-4);
 const REDUCE_3 = f32(-3.77489497744594108e-8);
 const C0 = f32(2.443315711809948e-5);
 const C1 = f32(-1.388731625493765e-3);

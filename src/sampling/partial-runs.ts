@@ -26,12 +26,7 @@ export function addNoise(clean: Float32Array, noise: Float32Array, { alpha, sigm
  * The latents with which an image-to-image run begins at step `begin`: the image's own with noise of that step's level.
  * At `begin` = steps nothing is left to run, and they are the image's own.
  */
-export function noisedForStep(
-  sampler: Sampler,
-  image: Float32Array,
-  noise: Float32Array,
-  begin: number,
-): Float32Array {
+export function noisedForStep(sampler: Sampler, image: Float32Array, noise: Float32Array, begin: number): Float32Array {
   const level = sampler.intervals[begin]?.from;
   return level === undefined ? Float32Array.from(image) : addNoise(image, noise, level);
 }

@@ -30,7 +30,7 @@ const TRAILING: ConfigPart = { timestep_spacing: 'trailing' };
 const FLOW: ConfigPart = { prediction_type: 'flow_prediction', use_flow_sigmas: true };
 
 function recipe(name: ClassName, ...overrides: readonly ConfigPart[]): Recipe {
-  return { class: name, overrides: Object.assign({}, ...overrides) as ConfigPart, options: {} };
+  return { class: name, overrides: overrides.reduce((all, part) => ({ ...all, ...part }), {}), options: {} };
 }
 
 /** A name for diffusion models only. */
@@ -61,6 +61,12 @@ const UNIPC_3: Solver = { class: 'UniPCMultistepScheduler', overrides: { solver_
 const both = (solver: Solver, ...overrides: readonly ConfigPart[]): Entry => ({
   diffusion: recipe(solver.class, solver.overrides, ...overrides),
   flow: recipe(solver.class, solver.overrides, FLOW, ...overrides),
+});
+
+/** "Uniform" of the singlestep class: it has no spacing of its own, so its timesteps are given. (A curve takes no notice of spacing.) */
+const uniformly = (solver: Solver): Entry => ({
+  diffusion: { ...recipe(solver.class, solver.overrides), options: { trailing: true } },
+  flow: recipe(solver.class, solver.overrides, FLOW),
 });
 
 /** The same on diffusion models only. */
@@ -116,12 +122,9 @@ export const SCHEDULERS: Readonly<Record<Exclude<SchedulerName, 'Default'>, Entr
   'DPM++ SDE Karras': both(SINGLE_SDE, KARRAS),
   'DPM++ SDE Exponential': both(SINGLE_SDE, EXPONENTIAL),
   'DPM++ SDE Beta': both(SINGLE_SDE, BETA),
+  'DPM++ SDE Uniform': uniformly(SINGLE_SDE),
   DPMSolverSinglestepScheduler: only(SINGLE),
-  // "Uniform" is trailing spacing. This class has none, so its timesteps are given; a curve takes no notice of spacing.
-  'DPM++ Uniform': {
-    diffusion: { ...recipe(SINGLE.class, SINGLE.overrides), options: { trailing: true } },
-    flow: recipe(SINGLE.class, SINGLE.overrides, FLOW),
-  },
+  'DPM++ Uniform': uniformly(SINGLE),
   'DPM++ Uniform Karras': both(SINGLE, KARRAS),
   'DPM++ Uniform Exponential': both(SINGLE, EXPONENTIAL),
   'DPM++ Uniform Beta': both(SINGLE, BETA),
@@ -147,7 +150,9 @@ export const SCHEDULERS: Readonly<Record<Exclude<SchedulerName, 'Default'>, Entr
   'DPM++ 3M SDE Beta': only(MULTI_3_SDE, BETA),
   'DPM++ 3M SDE Uniform': only(MULTI_3_SDE, TRAILING),
   DPMSolverMultistepScheduler: only(MULTI_2),
-  DPMSolverMultistepInverse: { because: 'it turns an image into noise (inversion), so it cannot make an image from a prompt' },
+  DPMSolverMultistepInverse: {
+    because: 'it turns an image into noise (inversion), so it cannot make an image from a prompt',
+  },
 
   UniPC: both(UNIPC_2),
   UniPCMultistepScheduler: both(UNIPC_2),

@@ -3,7 +3,16 @@
  * The network is a function it is given; this file knows no model.
  */
 import { assert, fail, throwIfAborted } from '../base/errors.js';
-import { combiner, requireFinite, type Allocate, type Combine, type Latent } from './latent.js';
+import {
+  allFinite,
+  combiner,
+  computeInto,
+  requireFinite,
+  sum,
+  type Allocate,
+  type Latent,
+  type Sum,
+} from './latent.js';
 import type { Level } from './level.js';
 import type { Generator } from './noise.js';
 import type { Env, Memory } from './rules/rule.js';
@@ -17,7 +26,7 @@ export interface Place {
   readonly step: number;
 }
 
-/** One evaluation and what came of it. Arrays are the run's own: read them, do not write or keep them. */
+/** One evaluation and what came of it. Arrays are the run's own: read them, do not write them; `input` is written over by the next evaluation. */
 export interface EvaluationEvent<L extends Latent> extends Place {
   readonly timestep: number;
   /** What the network was given: the latent, scaled. */
@@ -33,7 +42,10 @@ export interface EvaluationEvent<L extends Latent> extends Place {
 export interface Run<L extends Latent> {
   /** Without `begin`: unit normal noise. With it: the latents at that step's noise level, taken as they are. */
   readonly latents: L;
-  /** The network, guidance included: scaled latent → its raw output, of the same length. Must not write into `input`. */
+  /**
+   * The network, guidance included: scaled latent → its raw output, of the same length. Must not write into `input`, and
+   * gives the array it returns away: multistep rules keep it.
+   */
   readonly predict: (input: L, timestep: number, place: Place) => Promise<L>;
   /** The picture's generator, from which its start noise was drawn. */
   readonly generator: Pick<Generator, 'randn'>;
@@ -71,35 +83,64 @@ function checkedRange(steps: number, begin: number, end: number): void {
 }
 
 /** An evaluation whose following latent is not known yet. */
-type Pending<L extends Latent> = Omit<EvaluationEvent<L>, 'sample'>;
+interface Pending<L extends Latent> extends Place {
+  readonly timestep: number;
+  readonly input: L;
+  readonly output: L;
+  readonly estimate: Sum<L>;
+}
+
+const describe = (sampler: Sampler, { step, evaluation, timestep }: Place & { readonly timestep: number }): string =>
+  `step ${step + 1} of ${sampler.steps} (evaluation ${evaluation + 1}, timestep ${timestep})`;
 
 /** The network as the rules see it: D(x; level) = c_skip·x + c_out·F(c_in·x; timestep). */
-function denoiser<L extends Latent>(sampler: Sampler, run: Run<L>, combine: Combine<L>) {
+function denoiser<L extends Latent>(allocate: Allocate<L>, sampler: Sampler, run: Run<L>) {
+  const combine = combiner(allocate);
+  const scratch = allocate(run.latents.length);
   let evaluation = 0;
   let pending: Pending<L> | undefined;
+
+  /** c_in·x. The scaled input is needed until the network has answered, so one array serves the whole run. */
+  const scaled = (x: L, cIn: number): L => {
+    if (cIn === 1) return x;
+    computeInto(scratch, [[cIn, x]]);
+    return scratch;
+  };
+  /** Reports the last evaluation once the latent after it is known. */
   const settle = (sample: L): void => {
-    if (pending !== undefined) run.onEvaluation?.({ ...pending, sample });
+    if (pending !== undefined && run.onEvaluation !== undefined) {
+      const { estimate, ...event } = pending;
+      run.onEvaluation({ ...event, sample, denoised: combine([1, estimate]) });
+    }
     pending = undefined;
   };
-  const denoise = async (x: L, level: Level, step: number): Promise<L> => {
+  /** Whatever is not finite in an output is not finite in the latents after it: one check a step, then the question whose. */
+  const check = (sample: L, step: number): void => {
+    if (allFinite(sample)) return;
+    if (pending !== undefined) requireFinite(pending.output, `Network output of ${describe(sampler, pending)}`);
+    requireFinite(sample, `Latents of step ${step + 1} of ${sampler.steps} (${sampler.className})`);
+  };
+  const denoise = async (x: L, level: Level, step: number): Promise<Sum<L>> => {
+    check(x, step);
     settle(x);
     throwIfAborted(run.signal);
     const { timestep } = level;
     const { cIn, cSkip, cOut } = sampler.precondition(level);
     const place = { evaluation, step };
-    const input = cIn === 1 ? x : combine([cIn, x]);
-    const output = await run.predict(input, timestep, place);
+    const input = scaled(x, cIn);
+    const answer = await run.predict(input, timestep, place);
+    const output = answer === input ? combine([1, answer]) : answer; // the input's array will be used again
     throwIfAborted(run.signal);
-    const where = `step ${step + 1} of ${sampler.steps} (evaluation ${evaluation + 1}, timestep ${timestep})`;
-    if (output.length !== x.length)
+    if (output.length !== x.length) {
+      const where = describe(sampler, { ...place, timestep });
       throw fail('runtimeFailed', `Network output of ${where}: ${output.length} values, expected ${x.length}.`);
-    requireFinite(output, `Network output of ${where}`);
-    const denoised = combine([cSkip, x], [cOut, output]);
+    }
     evaluation += 1;
-    pending = { ...place, timestep, input, output, denoised };
-    return denoised;
+    const estimate = sum<L>([cSkip, x], [cOut, output]);
+    pending = { ...place, timestep, input, output, estimate };
+    return estimate;
   };
-  return { denoise, settle, evaluations: () => evaluation };
+  return { denoise, settle, check, evaluations: () => evaluation };
 }
 
 /** `sample` in the precision of `allocate`. */
@@ -111,7 +152,7 @@ export async function sampleWith<L extends Latent>(
   const { begin = 0, end = sampler.steps } = run;
   checkedRange(sampler.steps, begin, end);
   const combine = combiner(allocate);
-  const network = denoiser(sampler, run, combine);
+  const network = denoiser(allocate, sampler, run);
   const noise = noiseSource(allocate, run.latents.length, run.generator);
   let x = run.begin === undefined ? combine([sampler.initNoiseSigma, run.latents]) : run.latents;
   let memory: Memory<L> = [];
@@ -119,7 +160,7 @@ export async function sampleWith<L extends Latent>(
     const step = interval.index;
     const env: Env<L> = { combine, noise, denoise: (latent, level) => network.denoise(latent, level, step) };
     const [next, past] = await sampler.rule.step(x, interval, env, memory);
-    requireFinite(next, `Latents after step ${step + 1} of ${sampler.steps} (${sampler.className})`);
+    network.check(next, step);
     x = run.afterStep?.(next, { step, next: interval.levels[step + 1] }) ?? next;
     memory = past;
   }

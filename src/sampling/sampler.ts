@@ -64,7 +64,10 @@ export interface Design {
 function ownClass(config: RawConfig): string {
   const name = config['_class_name'];
   if (typeof name !== 'string' || name === '')
-    throw fail('invalidModelConfig', `scheduler_config.json: _class_name is ${JSON.stringify(name)}, expected a scheduler class.`);
+    throw fail(
+      'invalidModelConfig',
+      `scheduler_config.json: _class_name is ${JSON.stringify(name)}, expected a scheduler class.`,
+    );
   return name;
 }
 

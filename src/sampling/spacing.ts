@@ -17,7 +17,9 @@ export function spacedTimesteps(config: SchedulerConfig, steps: number, rounded:
   const n = config.num_train_timesteps;
   switch (config.timestep_spacing) {
     case 'linspace':
-      return linspace(0, n - 1, steps).reverse().map(rounded ? roundHalfEven : Math.fround);
+      return linspace(0, n - 1, steps)
+        .reverse()
+        .map(rounded ? roundHalfEven : Math.fround);
     case 'leading':
       return tabulate(steps, (i) => (steps - 1 - i) * Math.floor(n / steps) + config.steps_offset);
     case 'trailing':
@@ -33,7 +35,10 @@ export function spacedTimesteps(config: SchedulerConfig, steps: number, rounded:
 export function spacedTimestepsDroppingLast(config: SchedulerConfig, steps: number, top: number): number[] {
   switch (config.timestep_spacing) {
     case 'linspace':
-      return linspace(0, top - 1, steps + 1).reverse().slice(0, -1).map(roundHalfEven);
+      return linspace(0, top - 1, steps + 1)
+        .reverse()
+        .slice(0, -1)
+        .map(roundHalfEven);
     case 'leading': {
       const stride = Math.floor(top / (steps + 1));
       return tabulate(steps, (i) => (steps - i) * stride + config.steps_offset);

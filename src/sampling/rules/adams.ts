@@ -1,5 +1,5 @@
 /** @file Adams–Bashforth: PNDM, which extrapolates the network's outputs (with its two ways to warm up), and iPNDM, which extrapolates the noise. */
-import type { Combine, Latent } from '../latent.js';
+import { settled, sum, type Latent, type Sum, type Vector } from '../latent.js';
 import type { Interval, Level } from '../level.js';
 import type { Precondition } from '../preconditioning.js';
 import { transfer } from './first-order.js';
@@ -14,9 +14,9 @@ const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
 ];
 
 /** The slope that the newest evaluations extrapolate to. */
-function extrapolate<L extends Latent>(memory: Memory<L>, combine: Combine<L>): L {
+function extrapolate<L extends Latent>(memory: Memory<L>): Sum<L> {
   const weights = ADAMS_BASHFORTH[Math.min(memory.length, 4) - 1] ?? [];
-  return combine(...memory.slice(0, 4).map(({ m }, j) => [weights[j] ?? 0, m] as const));
+  return sum(...memory.slice(0, 4).map(({ m }, j) => [weights[j] ?? 0, m] as const));
 }
 
 const remember = <L extends Latent>(now: Past<L>, memory: Memory<L>): Memory<L> => [now, ...memory].slice(0, 4);
@@ -31,9 +31,10 @@ export function ipndm(): Rule {
     visits: once,
     step: async (x, { from, to }, { denoise, combine }, memory) => {
       const denoised = await denoise(x, from);
-      const past = remember({ level: from, x, m: impliedNoise(x, denoised, from, combine) }, memory);
-      if (to.sigma === 0) return [denoised, past];
-      return [combine([1, x], [to.sigma - from.sigma, extrapolate(past, combine)]), past];
+      if (to.sigma === 0) return [combine([1, denoised]), memory];
+      const m = settled(impliedNoise(x, denoised, from), combine);
+      const past = remember({ level: from, x, m }, memory);
+      return [combine([1, x], [to.sigma - from.sigma, extrapolate(past)]), past];
     },
   };
 }
@@ -54,30 +55,36 @@ export function pndm(precondition: Precondition, rungeKutta: boolean): Rule {
   /** F at a level. */
   async function look<L extends Latent>(x: L, level: Level, { denoise, combine }: Env<L>): Promise<L> {
     const { cSkip, cOut } = precondition(level);
-    return combine([1 / cOut, await denoise(x, level)], [-cSkip / cOut, x]);
+    return settled(sum([1 / cOut, await denoise(x, level)], [-cSkip / cOut, x]), combine);
   }
   /** φ of eq. 11: from x at `from` to `to`, were the output there `f`. */
-  function move<L extends Latent>(x: L, f: L, from: Level, to: Level, { combine }: Env<L>): L {
+  function move<L extends Latent>(x: L, f: Vector<L>, from: Level, to: Level, { combine }: Env<L>): L {
     const { cSkip, cOut } = precondition(from);
-    return transfer(x, combine([cSkip, x], [cOut, f]), from, to, combine);
+    return combine([1, transfer(x, sum([cSkip, x], [cOut, f]), from, to)]);
   }
 
   /** First step of PLMS: DDIM, then again with the mean of the outputs at both ends. */
   async function improvedEuler<L extends Latent>(x: L, f: L, interval: Interval, next: Level, env: Env<L>): Promise<L> {
     const [above = interval.from] = interval.via;
     const trial = move(x, f, interval.from, interval.to, env);
-    const mean = env.combine([0.5, f], [0.5, await look(trial, next, env)]);
+    const mean = sum([0.5, f], [0.5, await look(trial, next, env)]);
     return move(x, mean, above, next, env);
   }
 
   /** Pseudo Runge–Kutta, eq. 13: `F' = (F₁ + 2F₂ + 2F₃ + F₄)/6`. */
-  async function rungeKuttaStep<L extends Latent>(x: L, f1: L, interval: Interval, next: Level, env: Env<L>): Promise<L> {
+  async function rungeKuttaStep<L extends Latent>(
+    x: L,
+    f1: L,
+    interval: Interval,
+    next: Level,
+    env: Env<L>,
+  ): Promise<L> {
     const { from } = interval;
     const [upper = from, lower = from] = interval.via;
     const f2 = await look(move(x, f1, from, upper, env), lower, env);
     const f3 = await look(move(x, f2, from, lower, env), lower, env);
     const f4 = await look(move(x, f3, from, next, env), next, env);
-    const mean = env.combine([1 / 6, f1], [1 / 3, f2], [1 / 3, f3], [1 / 6, f4]);
+    const mean = sum([1 / 6, f1], [1 / 3, f2], [1 / 3, f3], [1 / 6, f4]);
     return move(x, mean, from, next, env);
   }
 
@@ -99,7 +106,7 @@ export function pndm(precondition: Precondition, rungeKutta: boolean): Rule {
         return [await rungeKuttaStep(x, f, interval, next, env), past];
       if (next !== undefined && !rungeKutta && memory.length === 0)
         return [await improvedEuler(x, f, interval, next, env), past];
-      return [move(x, extrapolate(past, env.combine), from, to, env), past];
+      return [move(x, extrapolate(past), from, to, env), past];
     },
   };
 }

@@ -1,5 +1,5 @@
 /** @file Few-step models: jump to the clean latent, add noise again. LCM, TCD and flow-matching LCM. All stochastic. */
-import { clamp } from '../latent.js';
+import { clamped, sum } from '../latent.js';
 import type { Interval } from '../level.js';
 import { once, type Rule } from './rule.js';
 import { transfer } from './first-order.js';
@@ -23,11 +23,11 @@ export function lcm(timestepScaling: number, clip: number | undefined): Rule {
     visits: once,
     step: async (x, interval, { denoise, noise, combine }) => {
       const { from, to } = interval;
-      const denoised = await denoise(x, from);
-      if (clip !== undefined) clamp(denoised, clip);
+      const estimate = await denoise(x, from);
+      const denoised = clip === undefined ? estimate : clamped(estimate, clip, combine);
       const { cSkip, cOut } = boundary(from.timestep * timestepScaling);
-      const f = combine([cOut, denoised], [cSkip, x]);
-      return [isLast(interval) ? f : combine([to.alpha, f], [to.sigma, noise()]), []];
+      const f = sum([cOut, denoised], [cSkip, x]);
+      return [isLast(interval) ? combine([1, f]) : combine([to.alpha, f], [to.sigma, noise()]), []];
     },
   };
 }
@@ -43,8 +43,8 @@ export function tcd(gamma: number): Rule {
     step: async (x, interval, { denoise, noise, combine }) => {
       const { from, to } = interval;
       const [landing = to] = interval.via;
-      const landed = transfer(x, await denoise(x, from), from, landing, combine);
-      if (gamma === 0 || isLast(interval)) return [landed, []];
+      const landed = transfer(x, await denoise(x, from), from, landing);
+      if (gamma === 0 || isLast(interval)) return [combine([1, landed]), []];
       const ratio = to.alpha / landing.alpha;
       return [combine([ratio, landed], [Math.sqrt(1 - ratio * ratio), noise()]), []];
     },

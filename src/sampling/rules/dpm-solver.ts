@@ -4,10 +4,10 @@
  *
  * Lu et al. 2022a "DPM-Solver" (arXiv 2206.00927), Lu et al. 2022b "DPM-Solver++" (arXiv 2211.01095).
  */
-import type { Latent, Term } from '../latent.js';
-import { logSnr, type Interval, type Level } from '../level.js';
+import { settled, type Latent, type Term } from '../latent.js';
+import { logSnr, type Level } from '../level.js';
 import { orderAt } from './linear-multistep.js';
-import { impliedNoise, once, type Env, type Memory, type Past, type Rule } from './rule.js';
+import { impliedNoise, once, skippingIdleSteps, type Env, type Memory, type Past, type Rule } from './rule.js';
 
 /** Whether the solver integrates the data prediction x̂₀ or the noise prediction ε̂. */
 export type Form = 'data' | 'noise';
@@ -74,14 +74,19 @@ function advance<L extends Latent>(
 /** The model value at `level`, remembered. */
 async function evaluate<L extends Latent>(x: L, level: Level, env: Env<L>, form: Form): Promise<Past<L>> {
   const denoised = await env.denoise(x, level);
-  return { level, x, m: form === 'data' ? denoised : impliedNoise(x, denoised, level, env.combine) };
+  return { level, x, m: settled(form === 'data' ? denoised : impliedNoise(x, denoised, level), env.combine) };
 }
 
 /**
  * Weights of m₀ (newest), m₁, m₂ for a multistep step of order 1, 2 or 3: divided differences over the past
  * (2022b alg. 2; third order: 2022b app. B, `D₁`, `D₂` of the quadratic through three values).
  */
-function multistepWeights(c: Exponential, levels: readonly Level[], to: Level, solver: DpmSettings['solver']): number[] {
+function multistepWeights(
+  c: Exponential,
+  levels: readonly Level[],
+  to: Level,
+  solver: DpmSettings['solver'],
+): number[] {
   const [now, before, earlier] = levels;
   if (now === undefined || before === undefined) return [c.e0];
   const h = logSnr(to) - logSnr(now);
@@ -106,7 +111,7 @@ export interface MultistepSettings extends DpmSettings {
 
 /** DPM-Solver++ 2M, 3M and their relatives: past evaluations stand in for extra ones. */
 export function dpmMultistep(settings: MultistepSettings): Rule {
-  return {
+  return skippingIdleSteps({
     stochastic: settings.sde,
     visits: once,
     step: async (x, interval, env, memory) => {
@@ -116,17 +121,27 @@ export function dpmMultistep(settings: MultistepSettings): Rule {
       const order =
         last && settings.firstOrderLast ? 1 : orderAt(interval, settings.order, past, settings.lowerOrderFinal);
       const c = exponential(settings, from, to);
-      const weights = multistepWeights(c, past.slice(0, order).map(({ level }) => level), to, settings.solver);
+      const weights = multistepWeights(
+        c,
+        past.slice(0, order).map(({ level }) => level),
+        to,
+        settings.solver,
+      );
       return [advance(c, x, past, weights, env, settings), past];
     },
-  };
+  });
 }
 
 /**
  * Weights, newest first, of a singlestep step that began at the oldest level of `levels` and has evaluated at each
  * (2022b alg. 1; 2022a algs. 1 and 2 with r₁, r₂ given by the schedule).
  */
-function singlestepWeights(c: Exponential, levels: readonly Level[], to: Level, solver: DpmSettings['solver']): number[] {
+function singlestepWeights(
+  c: Exponential,
+  levels: readonly Level[],
+  to: Level,
+  solver: DpmSettings['solver'],
+): number[] {
   const start = levels.at(-1);
   const [now, middle] = levels;
   if (start === undefined || now === undefined || middle === undefined) return [c.e0];
@@ -151,7 +166,10 @@ function singlestepWeights(c: Exponential, levels: readonly Level[], to: Level, 
 export function singlestepOrders(steps: number, order: number, lowerOrderFinal: boolean): readonly number[] {
   const group = [1, 2, 3].slice(0, order);
   if (order === 1) return Array<number>(steps).fill(1);
-  if (!lowerOrderFinal && steps % order === 0) return Array<readonly number[]>(steps / order).fill(group).flat();
+  if (!lowerOrderFinal && steps % order === 0)
+    return Array<readonly number[]>(steps / order)
+      .fill(group)
+      .flat();
   const groups = steps % order === 0 ? steps / order - 1 : Math.floor(steps / order);
   const left = steps - groups * order;
   const tail = order === 3 ? [1, 2, 1].slice(0, left) : [1, 1].slice(0, left);
@@ -165,7 +183,7 @@ export function singlestepOrders(steps: number, order: number, lowerOrderFinal: 
  * @param endsAtZero the last step goes to σ = 0, so the last group is of lower order and the last step first order
  */
 export function dpmSinglestep(settings: DpmSettings, lowerOrderFinal: boolean, endsAtZero: boolean): Rule {
-  return {
+  return skippingIdleSteps({
     stochastic: settings.sde,
     visits: once,
     step: async (x, interval, env, memory) => {
@@ -177,8 +195,13 @@ export function dpmSinglestep(settings: DpmSettings, lowerOrderFinal: boolean, e
       const group = past.slice(0, order);
       const start = group.at(-1) ?? { level: from, x };
       const c = exponential(settings, start.level, to);
-      const weights = singlestepWeights(c, group.map(({ level }) => level), to, settings.solver);
+      const weights = singlestepWeights(
+        c,
+        group.map(({ level }) => level),
+        to,
+        settings.solver,
+      );
       return [advance(c, start.x, past, weights, env, settings), past];
     },
-  };
+  });
 }

@@ -2,7 +2,7 @@
  * @file The first-order step, which DDIM, DDPM, Euler, Euler ancestral, flow-matching Euler and the first order of every
  * DPM-Solver have in common, in any scaling of the latents.
  */
-import { clamp, type Combine, type Latent } from '../latent.js';
+import { clamped, sum, type Latent, type Sum, type Vector } from '../latent.js';
 import type { Interval, Level } from '../level.js';
 import { impliedNoise, once, type Memory, type Rule } from './rule.js';
 
@@ -11,9 +11,9 @@ import { impliedNoise, once, type Memory, type Rule } from './rule.js';
  * `x' = α'·x̂₀ + σ'·ε̂` (Song et al. 2021a "DDIM", eq. 12 with σ_t = 0), ε̂ = (x − α·x̂₀)/σ put in.
  * With α = 1 it is Euler's step of Karras et al. 2022, alg. 1 line 5; with α = 1 − σ that of rectified flow.
  */
-export function transfer<L extends Latent>(x: L, denoised: L, from: Level, to: Level, combine: Combine<L>): L {
+export function transfer<L extends Latent>(x: L, denoised: Vector<L>, from: Level, to: Level): Sum<L> {
   const ratio = to.sigma / from.sigma;
-  return combine([ratio, x], [to.alpha - from.alpha * ratio, denoised]);
+  return sum<L>([ratio, x], [to.alpha - from.alpha * ratio, denoised]);
 }
 
 /**
@@ -30,10 +30,9 @@ export function ancestralDeviation(from: Level, to: Level): number {
  * DDIM's general step: part of the noise is replaced by fresh noise of deviation s (eq. 12).
  * `x' = α'·x̂₀ + √(σ'² − s²)·ε̂ + s·z`
  */
-function ancestral<L extends Latent>(x: L, denoised: L, noise: L, s: number, { from, to }: Interval, combine: Combine<L>) {
+function ancestral<L extends Latent>(x: L, denoised: Vector<L>, noise: L, s: number, { from, to }: Interval): Sum<L> {
   const kept: Level = { ...to, sigma: Math.sqrt(Math.max(0, to.sigma ** 2 - s * s)) };
-  const ratio = kept.sigma / from.sigma;
-  return combine([ratio, x], [kept.alpha - from.alpha * ratio, denoised], [s, noise]);
+  return sum<L>([1, transfer(x, denoised, from, kept)], [s, noise]);
 }
 
 const forget: Memory<never> = [];
@@ -44,7 +43,7 @@ export function euler(): Rule {
     stochastic: false,
     visits: once,
     step: async (x, { from, to }, { denoise, combine }) => [
-      transfer(x, await denoise(x, from), from, to, combine),
+      combine([1, transfer(x, await denoise(x, from), from, to)]),
       forget,
     ],
   };
@@ -60,7 +59,8 @@ export function eulerAncestral(): Rule {
     visits: once,
     step: async (x, interval, { denoise, noise, combine }) => {
       const denoised = await denoise(x, interval.from);
-      return [ancestral(x, denoised, noise(), ancestralDeviation(interval.from, interval.to), interval, combine), forget];
+      const s = ancestralDeviation(interval.from, interval.to);
+      return [combine([1, ancestral(x, denoised, noise(), s, interval)]), forget];
     },
   };
 }
@@ -79,14 +79,12 @@ export function ddim(eta: number, clip: number | undefined): Rule {
       const { from, to } = interval;
       const denoised = await denoise(x, from);
       const s = eta * ancestralDeviation(from, to);
-      if (clip !== undefined) {
-        const implied = impliedNoise(x, denoised, from, combine);
-        clamp(denoised, clip);
-        const kept = combine([to.alpha, denoised], [Math.sqrt(to.sigma ** 2 - s * s), implied]);
-        return [eta > 0 ? combine([1, kept], [s, noise()]) : kept, forget];
-      }
-      if (eta === 0) return [transfer(x, denoised, from, to, combine), forget];
-      return [ancestral(x, denoised, noise(), s, interval, combine), forget];
+      const estimate = clip === undefined ? denoised : clamped(denoised, clip, combine);
+      const kept = sum(
+        [to.alpha, estimate],
+        [Math.sqrt(Math.max(0, to.sigma ** 2 - s * s)), impliedNoise(x, denoised, from)],
+      );
+      return [eta > 0 ? combine([1, kept], [s, noise()]) : combine([1, kept]), forget];
     },
   };
 }
@@ -103,13 +101,13 @@ export function ddpm(variance: DdpmVariance, clip: number | undefined): Rule {
     visits: once,
     step: async (x, interval, { denoise, noise, combine }) => {
       const { from, to } = interval;
-      const denoised = await denoise(x, from);
-      if (clip !== undefined) clamp(denoised, clip);
+      const estimate = await denoise(x, from);
+      const denoised = clip === undefined ? estimate : clamped(estimate, clip, combine);
       const s = ancestralDeviation(from, to);
       const beta = 1 - (from.alpha / to.alpha) ** 2;
       const mean = { ...to, sigma: Math.sqrt(Math.max(0, to.sigma ** 2 - s * s)) };
-      const next = transfer(x, denoised, from, mean, combine);
-      if (from.timestep <= 0) return [next, forget];
+      const next = transfer(x, denoised, from, mean);
+      if (from.timestep <= 0) return [combine([1, next]), forget];
       return [combine([1, next], [variance === 'large' ? Math.sqrt(beta) : s, noise()]), forget];
     },
   };

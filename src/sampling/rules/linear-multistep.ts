@@ -2,10 +2,10 @@
  * @file Linear multistep methods on the noise: LMS (k-diffusion) and DEIS. Both integrate, exactly, a polynomial through the
  * last noise estimates; LMS takes it in ρ = σ/α, DEIS in ln ρ.
  */
-import type { Latent } from '../latent.js';
-import type { Interval, Level } from '../level.js';
+import { settled, type Latent } from '../latent.js';
+import { sameLevel, type Interval, type Level } from '../level.js';
 import { exponentialIntegral, integral, lagrangeBasis } from '../polynomial.js';
-import { impliedNoise, once, type Memory, type Past, type Rule } from './rule.js';
+import { impliedNoise, once, skippingIdleSteps, type Memory, type Past, type Rule } from './rule.js';
 
 const rho = ({ alpha, sigma }: Level): number => sigma / alpha;
 
@@ -28,19 +28,19 @@ const inLogRho: Weights = (nodes, to) => {
 };
 
 function multistep(weights: Weights, keep: number, nodesOf: NodesOf): Rule {
-  return {
+  return skippingIdleSteps({
     stochastic: false,
     visits: once,
     step: async (x, interval, { denoise, combine }, memory) => {
       const { from, to } = interval;
-      const m = impliedNoise(x, await denoise(x, from), from, combine);
+      const m = settled(impliedNoise(x, await denoise(x, from), from), combine);
       const past = [{ level: from, x, m }, ...memory].slice(0, keep);
       const nodes = nodesOf(interval, past);
       const w = weights(nodes, to);
       const terms = past.slice(0, nodes.length).map((p, j) => [to.alpha * (w[j] ?? 0), p.m] as const);
       return [combine([to.alpha / from.alpha, x], ...terms), past];
     },
-  };
+  });
 }
 
 /** The levels whose noise estimates a step uses, newest first. */
@@ -51,7 +51,10 @@ type NodesOf = (interval: Interval, past: Memory<Latent>) => readonly Level[];
  * to picture) weighs the estimates it has as if it had the earlier ones too.
  */
 export function lms(): Rule {
-  return multistep(inRho, 4, ({ index, levels }) => levels.slice(Math.max(0, index - 3), index + 1).reverse());
+  return multistep(inRho, 4, ({ index, levels }) => {
+    const reached = levels.slice(0, index + 1).reverse();
+    return reached.filter((level, i) => !reached.slice(0, i).some((later) => sameLevel(later, level))).slice(0, 4);
+  });
 }
 
 /** Below this many steps the last steps are of lower order, for stability (Lu et al. 2022b, §5). */

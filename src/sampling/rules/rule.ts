@@ -4,13 +4,13 @@
  * A rule is a pure function from (latent, interval, past evaluations) to the next latent. What it needs from outside,
  * the network and the noise, it asks of `Env`. Progress, abort, NaN checks and scalings are the loop's (`sample.ts`).
  */
-import type { Combine, Latent } from '../latent.js';
-import type { Interval, Level } from '../level.js';
+import { sum, type Combine, type Latent, type Sum, type Vector } from '../latent.js';
+import { sameLevel, type Interval, type Level } from '../level.js';
 
 /** What a rule may ask for. */
 export interface Env<L extends Latent> {
-  /** x̂₀ = D(x; level): one evaluation of the network. */
-  readonly denoise: (x: L, level: Level) => Promise<L>;
+  /** x̂₀ = D(x; level): one evaluation of the network. The estimate is a sum that is not computed yet. */
+  readonly denoise: (x: L, level: Level) => Promise<Sum<L>>;
   /** Fresh unit normal noise of the latent's length. Each call draws on from the picture's generator. */
   readonly noise: () => L;
   /** `a·x + b·y + …` */
@@ -47,6 +47,23 @@ export interface Rule {
 export const once = (interval: Interval): readonly Level[] => [interval.from];
 
 /** ε̂ = (x − α·x̂₀)/σ: the noise that a denoised estimate implies. */
-export function impliedNoise<L extends Latent>(x: L, denoised: L, { alpha, sigma }: Level, combine: Combine<L>): L {
-  return combine([1 / sigma, x], [-alpha / sigma, denoised]);
+export function impliedNoise<L extends Latent>(x: L, denoised: Vector<L>, { alpha, sigma }: Level): Sum<L> {
+  return sum<L>([1 / sigma, x], [-alpha / sigma, denoised]);
+}
+
+/**
+ * A rule that divides by the length of its steps, made safe for one of no length (a repeated level): it evaluates, draws
+ * what it would draw, and leaves latent and memory as they are.
+ */
+export function skippingIdleSteps(rule: Rule): Rule {
+  return {
+    ...rule,
+    step: async (x, interval, env, memory) => {
+      const { from, to } = interval;
+      if (!sameLevel(from, to)) return rule.step(x, interval, env, memory);
+      await env.denoise(x, from);
+      if (rule.stochastic) env.noise();
+      return [x, memory];
+    },
+  };
 }

@@ -1,22 +1,22 @@
 /** @file Two evaluations a step: Heun, and the midpoint methods of k-diffusion (DPM2). The last step, to σ = 0, is first order. */
-import { clamp, type Combine, type Latent } from '../latent.js';
+import { clamped, sum, type Combine, type Latent, type Sum, type Vector } from '../latent.js';
 import type { Level } from '../level.js';
 import { ancestralDeviation, transfer } from './first-order.js';
 import type { Rule } from './rule.js';
 
 /** `x + (σ' − σ)·d`, d = (x − x̂₀)/σ₀ taken at another latent: the slope of that latent used from here. α = 1 throughout. */
-function alongSlope<L extends Latent>(x: L, from: Level, to: Level, slopes: readonly Slope<L>[], combine: Combine<L>): L {
+function alongSlope<L extends Latent>(x: L, from: Level, to: Level, slopes: readonly Slope<L>[]): Sum<L> {
   const terms = slopes.flatMap(({ weight, at, denoised, level }) => {
     const factor = (weight * (to.sigma - from.sigma)) / level.sigma;
     return [[factor, at] as const, [-factor, denoised] as const];
   });
-  return combine([1, x], ...terms);
+  return sum<L>([1, x], ...terms);
 }
 
 interface Slope<L extends Latent> {
   readonly weight: number;
   readonly at: L;
-  readonly denoised: L;
+  readonly denoised: Vector<L>;
   readonly level: Level;
 }
 
@@ -26,22 +26,19 @@ interface Slope<L extends Latent> {
  * @param clip every estimate x̂₀ is held within ±clip (pixel models)
  */
 export function heun(clip: number | undefined): Rule {
-  const restrain = (denoised: Latent): void => {
-    if (clip !== undefined) clamp(denoised, clip);
-  };
+  const restrained = <L extends Latent>(denoised: Sum<L>, combine: Combine<L>): Vector<L> =>
+    clip === undefined ? denoised : clamped(denoised, clip, combine);
   return {
     stochastic: false,
     visits: ({ from, to }) => (to.sigma === 0 ? [from] : [from, to]),
     step: async (x, { from, to }, { denoise, combine }) => {
-      const denoised = await denoise(x, from);
-      restrain(denoised);
-      const euler = transfer(x, denoised, from, to, combine);
+      const denoised = restrained(await denoise(x, from), combine);
+      const euler = combine([1, transfer(x, denoised, from, to)]);
       if (to.sigma === 0) return [euler, []];
-      const denoisedNext = await denoise(euler, to);
-      restrain(denoisedNext);
+      const denoisedNext = restrained(await denoise(euler, to), combine);
       const start = { weight: 0.5, at: x, denoised, level: from };
       const end = { weight: 0.5, at: euler, denoised: denoisedNext, level: to };
-      return [alongSlope(x, from, to, [start, end], combine), []];
+      return [combine([1, alongSlope(x, from, to, [start, end])]), []];
     },
   };
 }
@@ -63,12 +60,12 @@ export function midpoint(isAncestral: boolean): Rule {
       const { from, to } = interval;
       const [via] = interval.via;
       const denoised = await denoise(x, from);
-      if (via === undefined) return [transfer(x, denoised, from, to, combine), []];
-      const middle = transfer(x, denoised, from, via, combine);
+      if (via === undefined) return [combine([1, transfer(x, denoised, from, to)]), []];
+      const middle = combine([1, transfer(x, denoised, from, via)]);
       const slope = { weight: 1, at: middle, denoised: await denoise(middle, via), level: via };
-      if (!isAncestral) return [alongSlope(x, from, to, [slope], combine), []];
+      if (!isAncestral) return [combine([1, alongSlope(x, from, to, [slope])]), []];
       const down = { ...to, sigma: sigmaDown(from, to) };
-      const next = alongSlope(x, from, down, [slope], combine);
+      const next = alongSlope(x, from, down, [slope]);
       return [combine([1, next], [ancestralDeviation(from, to), noise()]), []];
     },
   };

@@ -1,6 +1,6 @@
 /** @file UniPC: a predictor, and a corrector that uses the evaluation of the next step (Zhao et al. 2023, arXiv 2302.04867). */
-import type { Combine, Latent, Term } from '../latent.js';
-import { logSnr, type Interval, type Level } from '../level.js';
+import { settled, type Combine, type Latent, type Term } from '../latent.js';
+import { logSnr, sameLevel, type Interval, type Level } from '../level.js';
 import { lagrangeBasis } from '../polynomial.js';
 import type { Form } from './dpm-solver.js';
 import { impliedNoise, once, type Memory, type Rule } from './rule.js';
@@ -46,8 +46,7 @@ function unified<L extends Latent>(
   const from = start.level;
   const h = logSnr(to) - logSnr(from);
   const k = form === 'data' ? -h : h;
-  const [gain, scale] =
-    form === 'data' ? [to.alpha, to.sigma / from.sigma] : [to.sigma, to.alpha / from.alpha];
+  const [gain, scale] = form === 'data' ? [to.alpha, to.sigma / from.sigma] : [to.sigma, to.alpha / from.alpha];
   const b = basis === 'bh1' ? k : Math.expm1(k);
   const places = [...older.map(({ level }) => (logSnr(level) - logSnr(from)) / h), ...(atTarget ? [1] : [])];
   const values = [...older.map(({ m }) => m), ...(atTarget ? [atTarget] : [])];
@@ -70,10 +69,12 @@ export function unipc(settings: UniPcSettings): Rule {
     step: async (predicted, interval, { denoise, combine }, memory) => {
       const { from, to, index } = interval;
       const denoised = await denoise(predicted, from);
-      const m = form === 'data' ? denoised : impliedNoise(predicted, denoised, from, combine);
+      const m = settled(form === 'data' ? denoised : impliedNoise(predicted, denoised, from), combine);
       const correct = memory.length > 0 && !uncorrected.includes(index - 1);
       const used = memory.slice(0, orderOf(index - 1, interval, memory.length));
       const x = correct ? unified(used, from, m, settings, combine) : predicted;
+      // A step of no length (a repeated level) has its corrector and nothing else.
+      if (sameLevel(from, to)) return [x, memory];
       const past = [{ level: from, x, m }, ...memory].slice(0, order + 1);
       const next = unified(past.slice(0, orderOf(index, interval, past.length)), to, undefined, settings, combine);
       return [next, past];

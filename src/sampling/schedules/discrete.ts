@@ -11,7 +11,12 @@ import type { Schedule, Tables } from './schedule.js';
 type LevelAt = (timestep: number) => Level;
 
 /** Where a step ends and what it passes, given the starts of it and of the next step (none in the last). */
-type Route = (t: number, next: number | undefined, at: LevelAt, stride: number) => { to: Level; via?: readonly Level[] };
+type Route = (
+  t: number,
+  next: number | undefined,
+  at: LevelAt,
+  stride: number,
+) => { to: Level; via?: readonly Level[] };
 
 /** ᾱ at t < 0: 1, or that of the first training timestep, which is what Stable Diffusion was trained to end at. */
 function levelLookup(config: SchedulerConfig): LevelAt {

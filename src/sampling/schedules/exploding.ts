@@ -62,7 +62,7 @@ export function exploding(midpoints: Midpoints = 'none'): Schedule {
       return {
         ...tables,
         middleTimesteps: middles.flatMap((sigma) =>
-          sigma === undefined ? [] : [Math.fround(sigmaToTimestep(Math.fround(sigma), logSigmas))],
+          sigma === undefined ? [] : [Math.fround(sigmaToTimestep(sigma, logSigmas))],
         ),
       };
     },

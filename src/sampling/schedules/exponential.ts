@@ -32,9 +32,9 @@ function usableTimesteps(config: SchedulerConfig, { logSigmas }: NoiseSchedule):
 /** UniPC keeps off σ = 1, where α = 0. */
 const BELOW_ONE = 1e-6;
 
-function flowSigmas(config: SchedulerConfig, { steps, imageSeqLen }: RunShape, options: ExponentialOptions): number[] {
-  const shift = flowShift(config, config.flow_shift, imageSeqLen);
-  const even = linspace(1, 1 / config.num_train_timesteps, steps + 1);
+function flowSigmas(config: SchedulerConfig, run: RunShape, options: ExponentialOptions): number[] {
+  const shift = flowShift(config, config.flow_shift, run);
+  const even = linspace(1, 1 / config.num_train_timesteps, run.steps + 1);
   if (options.flowGrid === 'from-below-one')
     return even
       .map((a) => shift(1 - a))
@@ -73,7 +73,8 @@ function diffusionGrid(
   const low = config.sigma_min ?? at(table, 0);
   if (curve === undefined && !config.use_lu_lambdas) {
     const n = config.num_train_timesteps;
-    const timesteps = options.trailing === true ? trailing(n, n / steps, steps) : spacedTimestepsDroppingLast(config, steps, top);
+    const timesteps =
+      options.trailing === true ? trailing(n, n / steps, steps) : spacedTimestepsDroppingLast(config, steps, top);
     return { timesteps, sigmas: timesteps.map((t) => interpolate(table, t)) };
   }
   // "Lu lambdas": even in λ = −ln σ (Lu et al. 2022a, §3.4).

@@ -19,7 +19,7 @@ function unshifted(config: SchedulerConfig, { steps, uniformFlowGrid }: RunShape
 
 export const flowSchedule: Schedule = {
   tables: (config, run) => {
-    const shift = flowShift(config, config.shift, run.imageSeqLen);
+    const shift = flowShift(config, config.shift, run);
     const plain = stretchToTerminal(unshifted(config, run).map(shift), config.shift_terminal);
     const curve = curveOf(config);
     const curved = curve === undefined ? plain : CURVES[curve](at(plain, 0), at(plain, plain.length - 1), run.steps);

@@ -1,5 +1,6 @@
 /** @file What every noise schedule gives: the tables of one run, as diffusers' `set_timesteps` makes them, and the steps between its levels. */
 import type { SchedulerConfig } from '../config.js';
+import type { ShiftInput } from '../flow-shift.js';
 import type { Interval, Level } from '../level.js';
 import { at } from '../numeric.js';
 
@@ -14,10 +15,8 @@ export interface Tables {
 }
 
 /** How a run is to be cut. */
-export interface RunShape {
+export interface RunShape extends ShiftInput {
   readonly steps: number;
-  /** Tokens of the picture, for models whose shift depends on it (FLUX.1-dev: width/16 · height/16). */
-  readonly imageSeqLen?: number | undefined;
   /** Flow models whose pipeline hands in the grid 1, 1 − 1/N, …, 1/N (FLUX) instead of leaving it to the scheduler. */
   readonly uniformFlowGrid?: boolean | undefined;
 }

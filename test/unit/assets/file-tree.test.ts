@@ -100,7 +100,6 @@ describe('sources', () => {
 describe('modelTree', () => {
   const asked: string[] = [];
   const deps = {
-    bundledUrl: 'https://example.org/app/models/',
     fetch: (url: URL | RequestInfo): Promise<Response> => {
       asked.push(url instanceof Request ? url.url : url.toString());
       return Promise.resolve(new Response(null, { status: 404 }));
@@ -108,13 +107,20 @@ describe('modelTree', () => {
   };
 
   it('opens each kind of source', async () => {
-    await modelTree('n', { kind: 'bundled', folder: 'tiny' }, deps).open('unet/config.json');
+    const bundled = { 'unet/config.json': 'https://example.org/assets/config-D0BKOWh4.json' };
+    await modelTree('n', { kind: 'bundled', files: bundled }, deps).open('unet/config.json');
+    expect(await modelTree('n', { kind: 'bundled', files: bundled }, deps).open('vae/config.json')).toBeUndefined();
     await modelTree('n', { kind: 'url', url: 'https://example.org/m?token=1' }, deps).open('a b.json');
     expect(asked).toEqual([
-      'https://example.org/app/models/tiny/unet/config.json',
+      'https://example.org/assets/config-D0BKOWh4.json',
       'https://example.org/m/a%20b.json?token=1',
     ]);
     const files = modelTree('n', { kind: 'files', files: [{ path: 'm/x', file: new Blob(['y']) }] }, deps);
     expect(await textOf(files, 'x')).toBe('y');
+  });
+
+  it('opens the data: URLs that bundlers make of small files', async () => {
+    const files = { 'a.json': 'data:application/json;base64,eyJhIjoxfQ==' };
+    expect(await textOf(modelTree('n', { kind: 'bundled', files }, { fetch }), 'a.json')).toBe('{"a":1}');
   });
 });

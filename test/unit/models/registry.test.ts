@@ -19,11 +19,12 @@ function problemOf(action: () => unknown): DarkroomError {
 }
 
 describe('the registry', () => {
-  it('knows the bundled models, and their folders exist', () => {
-    expect(resolve(bundledRegistry(), 'darkroom:1@1')).toEqual({ kind: 'bundled', folder: 'tinyworld' });
-    for (const { folder } of BUNDLED_MODELS) {
-      expect(existsSync(new URL(`../../../models/${folder}/model_index.json`, import.meta.url))).toBe(true);
+  it('knows the bundled models', () => {
+    for (const { air, files } of BUNDLED_MODELS) {
+      expect(resolve(bundledRegistry(), air)).toEqual({ kind: 'bundled', files });
+      expect(existsSync(new URL(files['model_index.json'] ?? 'no:file'))).toBe(true);
     }
+    expect([...bundledRegistry().keys()]).toEqual(['darkroom:1@1']);
   });
 
   it('registers into a new value', () => {

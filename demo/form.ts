@@ -1,0 +1,141 @@
+/** @file The form ↔ a request. Values go to the library as they are typed: it checks them, and its errors come back to the fields. */
+import { SCHEDULER_NAMES, type ImageInferenceRequest } from '../src/index.js';
+import { find, make } from './dom.js';
+import { createSeedControl, type SeedControl } from './seed.js';
+
+/** What is put back into the form, from a file or the contact sheet. */
+export type Settings = Partial<ImageInferenceRequest>;
+
+export interface RequestForm {
+  readonly seed: SeedControl;
+  read(): ImageInferenceRequest;
+  /** Puts settings in; fields that are not named keep their value. The seed is locked. */
+  write(settings: Settings): void;
+}
+
+const NUMBERS = ['width', 'height', 'steps', 'CFGScale', 'numberResults'] as const;
+const EXAMPLES = [
+  'a red house',
+  'a blue star',
+  'a penguin',
+  'a sailing boat on the sea',
+  'a red balloon over green hills',
+  'a white ghost',
+  'a purple mushroom',
+  'a castle',
+  'a yellow car',
+] as const;
+
+export function createRequestForm(): RequestForm {
+  const seed = createSeedControl();
+  fillSchedulers();
+  fillExamples();
+  linkSliders();
+  linkQuality();
+  return { seed, read: () => read(seed), write: (settings) => write(settings, seed) };
+}
+
+function read(seed: SeedControl): ImageInferenceRequest {
+  const negativePrompt = textOf('negativePrompt');
+  const seedText = seed.value();
+  const numbers = NUMBERS.flatMap((name) => {
+    const { value } = find(name, HTMLInputElement);
+    return value === '' ? [] : [[name, Number(value)] as const];
+  });
+  return {
+    positivePrompt: textOf('positivePrompt'),
+    ...(negativePrompt === '' ? {} : { negativePrompt }),
+    model: find('model', HTMLSelectElement).value,
+    ...Object.fromEntries(numbers),
+    scheduler: find('scheduler', HTMLSelectElement).value,
+    ...(seedText === undefined ? {} : { seed: seedText }),
+    clipSkip: Number(find('clipSkip', HTMLSelectElement).value),
+    outputFormat: formatOf(find('outputFormat', HTMLSelectElement).value),
+    outputQuality: Number(find('outputQuality', HTMLInputElement).value),
+    outputType: 'URL',
+  };
+}
+
+function textOf(id: string): string {
+  return find(id, HTMLTextAreaElement).value.trim();
+}
+
+function formatOf(value: string): 'PNG' | 'JPG' | 'WEBP' {
+  return value === 'JPG' || value === 'WEBP' ? value : 'PNG';
+}
+
+function write(settings: Settings, seed: SeedControl): void {
+  if (settings.positivePrompt !== undefined) {
+    find('positivePrompt', HTMLTextAreaElement).value = settings.positivePrompt;
+    find('negativePrompt', HTMLTextAreaElement).value = settings.negativePrompt ?? '';
+  }
+  for (const name of NUMBERS) {
+    const value = settings[name];
+    if (value === undefined) continue;
+    const input = find(name, HTMLInputElement);
+    input.value = String(value);
+    input.dispatchEvent(new Event('input')); // moves its slider along
+  }
+  choose('scheduler', settings.scheduler);
+  choose('clipSkip', settings.clipSkip);
+  choose('model', settings.model);
+  if (settings.seed !== undefined) seed.lock(String(settings.seed));
+}
+
+/** Chooses an option whatever its capitals; a value that the menu does not have is left alone. */
+function choose(id: string, value: string | number | undefined): void {
+  const wanted = String(value).toLowerCase();
+  const select = find(id, HTMLSelectElement);
+  const option = [...select.options].find((candidate) => candidate.value.toLowerCase() === wanted);
+  if (option !== undefined) select.value = option.value;
+}
+
+/** The names by family, so that seventy-six of them can be read. */
+function fillSchedulers(): void {
+  const families = [...new Set(SCHEDULER_NAMES.map(familyOf))];
+  const groups = families.map((label) => {
+    const names = SCHEDULER_NAMES.filter((name) => familyOf(name) === label);
+    return make('optgroup', { label }, ...names.map((name) => make('option', { value: name }, name)));
+  });
+  find('scheduler', HTMLSelectElement).append(...groups);
+}
+
+function familyOf(name: string): string {
+  if (name === 'Default') return 'The model’s own';
+  if (/Scheduler$|Inverse$/.test(name)) return 'Named as in diffusers';
+  return ['DPM++', 'Euler', 'UniPC', 'IPNDM'].find((family) => name.startsWith(family)) ?? 'Others';
+}
+
+function fillExamples(): void {
+  const prompt = find('positivePrompt', HTMLTextAreaElement);
+  const buttons = EXAMPLES.map((text) => {
+    const button = make('button', { type: 'button' }, text);
+    button.addEventListener('click', () => {
+      prompt.value = text;
+      prompt.focus();
+    });
+    return button;
+  });
+  find('examples', HTMLElement).append(...buttons);
+}
+
+/** Each slider follows its number field, and moves it. */
+function linkSliders(): void {
+  for (const slider of document.querySelectorAll<HTMLInputElement>('input[type="range"]')) {
+    const number = find(slider.dataset['for'] ?? '', HTMLInputElement);
+    const follow = (): void => {
+      if (number.value !== '') slider.value = number.value;
+    };
+    slider.addEventListener('input', () => (number.value = slider.value));
+    number.addEventListener('input', follow);
+    follow();
+  }
+}
+
+/** PNG has no quality. */
+function linkQuality(): void {
+  const format = find('outputFormat', HTMLSelectElement);
+  format.addEventListener('change', () => {
+    find('outputQuality', HTMLInputElement).disabled = format.value === 'PNG';
+  });
+}

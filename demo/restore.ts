@@ -1,0 +1,58 @@
+/** @file Dropping or pasting a picture, or a parameters text, anywhere on the page puts its settings back into the form. */
+import { readPictureRequest } from '../src/index.js';
+import { announce, find, showMessage } from './dom.js';
+import type { Settings } from './form.js';
+import { clearProblems, problemsOf, showProblems } from './problems.js';
+
+export function setUpRestore(write: (settings: Settings) => void): void {
+  const overlay = find('drop', HTMLElement);
+
+  async function restore(source: File | string): Promise<void> {
+    clearProblems();
+    try {
+      const name = typeof source === 'string' ? 'the pasted text' : source.name;
+      const restored = await readPictureRequest(source);
+      if (restored === undefined) return showMessage(`There are no settings in ${name}.`);
+      write(restored.request);
+      const unused = restored.ignored.length === 0 ? '' : ` Not used here: ${restored.ignored.join(', ')}.`;
+      showMessage(`Settings restored from ${name}.${modelNote(restored.request.model)}${unused}`);
+      announce('Settings restored.');
+    } catch (error) {
+      showProblems(problemsOf(error));
+    }
+  }
+
+  document.addEventListener('dragover', (event) => {
+    if (event.dataTransfer?.types.includes('Files') !== true) return;
+    event.preventDefault();
+    overlay.setAttribute('data-on', '');
+  });
+  document.addEventListener('dragleave', (event) => {
+    if (event.relatedTarget === null) overlay.removeAttribute('data-on');
+  });
+  document.addEventListener('drop', (event) => {
+    overlay.removeAttribute('data-on');
+    const [file] = event.dataTransfer?.files ?? [];
+    if (file === undefined) return;
+    event.preventDefault();
+    void restore(file);
+  });
+  document.addEventListener('paste', (event) => {
+    const [file] = event.clipboardData?.files ?? [];
+    const text = event.clipboardData?.getData('text') ?? '';
+    if (file !== undefined) {
+      event.preventDefault();
+      void restore(file);
+    } else if (/^Steps: \d+, /m.test(text)) {
+      event.preventDefault(); // a parameters text, not words for the field that has the focus
+      void restore(text);
+    }
+  });
+}
+
+/** A picture may come from a model that is not open on this page. */
+function modelNote(model: string | undefined): string {
+  const options = [...find('model', HTMLSelectElement).options];
+  if (model === undefined || options.some(({ value }) => value.toLowerCase() === model.toLowerCase())) return '';
+  return ` It was made with the model ${model}, which is not open here.`;
+}

@@ -1,0 +1,108 @@
+/** @file The weight lists of our graphs at real size against the published checkpoints' (names, shapes, parameter count). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { elementCount } from '../../../src/base/dtype.js';
+import { vaeDecoderGraph, vaeEncoderGraph } from '../../../src/graphs/autoencoder-kl.js';
+import { clipTextGraph } from '../../../src/graphs/clip-text.js';
+import { unetGraph } from '../../../src/graphs/unet.js';
+import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
+import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
+import { parseUNetConfig } from '../../../src/models/configs/unet.js';
+import { wasmDialect } from '../../../src/onnx/dialects/wasm.js';
+import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
+import { encodeModel } from '../../../src/onnx/encode.js';
+import type { Graph } from '../../../src/onnx/types.js';
+
+interface Published {
+  readonly config: unknown;
+  readonly parameters: number;
+  readonly tensors: Readonly<Record<string, readonly number[]>>;
+}
+
+function published(name: string): Published {
+  return JSON.parse(
+    readFileSync(join(import.meta.dirname, `../../golden/published/${name}.json`), 'utf8'),
+  ) as Published;
+}
+
+/** Every tensor that the graphs read, by name, with trailing ones dropped (a 1×1 kernel is a matrix). */
+function weightsOf(...graphs: readonly Graph[]): Map<string, string> {
+  const out = new Map<string, string>();
+  for (const { tensors, value } of graphs.flatMap((graph) => graph.weights)) {
+    for (const name of tensors) out.set(name, squeeze(value.shape));
+  }
+  return out;
+}
+
+function squeeze(shape: readonly number[]): string {
+  return shape.join('x').replace(/(x1)+$/, '');
+}
+
+const DIALECTS = [webgpuDialect, wasmDialect];
+
+describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))(
+  'graphs at real size, %s dialect',
+  (_, dialect) => {
+    const options = { dialect, dtype: 'float32' } as const;
+
+    it.each(['sd15-unet', 'sd21-unet'])('%s reads exactly the published weights', (name) => {
+      const { config, tensors, parameters } = published(name);
+      const graph = unetGraph(parseUNetConfig(config), { batch: 2, height: 64, width: 64, textTokens: 77 }, options);
+      const expected = new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)]));
+      expect(weightsOf(graph)).toEqual(expected);
+      expect(Object.values(tensors).reduce((sum, shape) => sum + elementCount(shape), 0)).toBe(parameters);
+    });
+
+    it('the autoencoder, decoder and encoder together, reads exactly the published weights', () => {
+      const { config, tensors } = published('sd-vae');
+      const parsed = parseAutoencoderKLConfig(config);
+      const decoder = vaeDecoderGraph(parsed, { batch: 1, height: 64, width: 64 }, options);
+      const encoder = vaeEncoderGraph(parsed, { batch: 1, height: 512, width: 512 }, options);
+      expect(weightsOf(decoder, encoder)).toEqual(
+        new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)])),
+      );
+    });
+
+    it.each(['clip-l', 'clip-h'])('%s reads the published weights, but for the token table', (name) => {
+      const { config, tensors } = published(name);
+      const graph = clipTextGraph(parseClipTextConfig(config), { batch: 1, tokens: 77, clipSkips: [0] }, options);
+      const named = Object.entries(tensors).map(
+        ([key, shape]) => [key.startsWith('text_model.') ? key : `text_model.${key}`, squeeze(shape)] as const,
+      );
+      const unread = named.filter(([key]) => !weightsOf(graph).has(key)).map(([key]) => key);
+      expect(unread.filter((key) => !/token_embedding|position_ids|text_projection/.test(key))).toEqual([]);
+      expect([...weightsOf(graph)].filter(([key, shape]) => new Map(named).get(key) !== shape)).toEqual([]);
+    });
+
+    it.each([
+      [64, 64],
+      [96, 96],
+      [128, 128],
+      [256, 256],
+      [16, 256],
+      [24, 40],
+    ])('the SD 1.5 UNet and decoder verify at latents of %i×%i, one and two branches', (height, width) => {
+      const unet = parseUNetConfig(published('sd15-unet').config);
+      const vae = parseAutoencoderKLConfig(published('sd-vae').config);
+      for (const batch of [1, 2]) {
+        const [output] = unetGraph(unet, { batch, height, width, textTokens: 154 }, options).outputs;
+        expect([...(output?.value.shape ?? [])].sort()).toEqual([batch, 4, height, width].sort());
+      }
+      const [picture] = vaeDecoderGraph(vae, { batch: 1, height, width }, options).outputs;
+      expect(elementCount(picture?.value.shape ?? [])).toBe(3 * 64 * height * width);
+    });
+
+    it('is small and the same every time', () => {
+      const config = parseUNetConfig(published('sd15-unet').config);
+      const make = (): Uint8Array =>
+        encodeModel(
+          unetGraph(config, { batch: 2, height: 64, width: 64, textTokens: 77 }, options),
+          () => 'initializer',
+        ).bytes;
+      const bytes = make();
+      expect(bytes.length).toBeLessThan(1_000_000);
+      expect(make()).toEqual(bytes);
+    });
+  },
+);
