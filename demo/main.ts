@@ -5,7 +5,7 @@ import { announce, find, showMessage } from './dom.js';
 import { createRequestForm } from './form.js';
 import { setUpHistory } from './history.js';
 import type { KeptPicture } from './history-store.js';
-import { setUpModels, TINYWORLD } from './models.js';
+import { setUpModels } from './models.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
 import { createProgressView } from './progress.js';
 import { setUpRestore } from './restore.js';
@@ -13,10 +13,7 @@ import { createStage } from './stage.js';
 import { setUpTheme } from './theme.js';
 import { createThumbnails } from './thumbnails.js';
 
-const darkroom = createDarkroom({
-  backend: backendOf(new URLSearchParams(location.search).get('backend')),
-  models: { [TINYWORLD]: new URL('models/tinyworld/', document.baseURI) },
-});
+const darkroom = createDarkroom({ backend: backendOf(new URLSearchParams(location.search).get('backend')) });
 
 setUpTheme();
 const form = createRequestForm();

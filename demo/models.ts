@@ -3,7 +3,7 @@ import type { Darkroom } from '../src/index.js';
 import { announce, find, make, showMessage } from './dom.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
 
-export const TINYWORLD = 'darkroom:1@1';
+const TINYWORLD = 'darkroom:1@1';
 
 type Source = Parameters<Darkroom['registerModel']>[1];
 

@@ -25,10 +25,7 @@ export interface Timeouts {
 export interface DarkroomOptions {
   /** `auto` (default) = WebGPU where it works, else the CPU; `device()` and every result say which. */
   readonly backend?: 'auto' | 'webgpu' | 'wasm';
-  /**
-   * Models by AIR or name, known from the start. The bundled `darkroom:1@1` is always there, looked for beside this code.
-   * Bundlers do not copy its folder: serve the package's `dist/models/tinyworld/` yourself and give its URL here.
-   */
+  /** Models by AIR or name, known from the start. The bundled `darkroom:1@1` is always there; naming it here replaces it. */
   readonly models?: Readonly<Record<string, ModelSource>>;
   /** Makes the worker, where a bundler needs help. Default: a module worker from `workers/pipeline.worker.js` beside this code. */
   readonly worker?: () => WorkerPort;

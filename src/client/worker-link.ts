@@ -4,6 +4,7 @@
  */
 import * as Comlink from 'comlink';
 import { DarkroomError, fail } from '../base/errors.js';
+import { startHeartbeat } from './heartbeat.js';
 import { withResolvers } from './queue.js';
 import type { Timeouts, WorkerPort } from './types.js';
 import type { PipelineWorker, Settled } from './wire.js';
@@ -22,8 +23,6 @@ export interface WorkerLink {
   close(reason: DarkroomError): Promise<void>;
 }
 
-/** How often a silent worker is asked whether it lives, in milliseconds. */
-const PING_MS = 5_000;
 const CLOSE_MS = 1_000;
 
 /** Takes ownership of `port`. `onEnd` is called exactly once, with what ended the worker. */
@@ -31,58 +30,24 @@ export function openLink(port: WorkerPort, timeouts: Timeouts, onEnd: (reason: D
   const worker = Comlink.wrap<PipelineWorker>(port);
   const open = new Set<(reason: DarkroomError) => void>();
   let ended: DarkroomError | undefined;
-  let heardAt = Date.now();
-  const stopPings = keepAsking();
+  const stopListening = listenForDeath(port, (detail) => end(died(detail)));
+  const heartbeat = startHeartbeat({
+    isAwaited: () => open.size > 0,
+    ask: () => worker.memory(),
+    silenceMs: timeouts.silenceMs,
+    onSilence: (silentMs) => end(died(`It gave no sign of life for ${Math.round(silentMs / 1000)} s.`)),
+  });
 
-  port.addEventListener('error', onError);
-  port.addEventListener('messageerror', onMessageError);
-
-  function onError(event: Event): void {
-    const detail = 'message' in event && typeof event.message === 'string' && event.message !== '' ? event.message : '';
-    end(died(detail === '' ? 'Its script could not be loaded, or it crashed.' : detail));
-  }
-  function onMessageError(): void {
-    end(died('A message from it could not be read.'));
-  }
-
-  function keepAsking(): () => void {
-    let asked = false;
-    const timer = setInterval(
-      () => {
-        if (open.size === 0) return heard();
-        const silentMs = Date.now() - heardAt;
-        if (silentMs > timeouts.silenceMs) end(died(`It gave no sign of life for ${Math.round(silentMs / 1000)} s.`));
-        else if (!asked && silentMs > PING_MS) {
-          asked = true;
-          void worker
-            .memory()
-            .then(heard, heard)
-            .finally(() => (asked = false));
-        }
-      },
-      Math.min(PING_MS, timeouts.silenceMs / 2),
-    );
-    return () => clearInterval(timer);
-  }
-
-  function heard(): void {
-    heardAt = Date.now();
-  }
-
-  function fallSilent(reason: DarkroomError): boolean {
+  /** Rejects what is open. False when the worker had ended before. */
+  function retire(reason: DarkroomError): boolean {
     if (ended !== undefined) return false;
     ended = reason;
-    stopPings();
-    port.removeEventListener('error', onError);
-    port.removeEventListener('messageerror', onMessageError);
+    heartbeat.stop();
+    stopListening();
     for (const reject of open) reject(reason);
     open.clear();
     onEnd(reason);
     return true;
-  }
-
-  function end(reason: DarkroomError): void {
-    if (fallSilent(reason)) stop();
   }
 
   function stop(): void {
@@ -90,35 +55,52 @@ export function openLink(port: WorkerPort, timeouts: Timeouts, onEnd: (reason: D
     port.terminate();
   }
 
+  function end(reason: DarkroomError): void {
+    if (retire(reason)) stop();
+  }
+
   async function call<R>(send: (remote: Comlink.Remote<PipelineWorker>) => R, timeoutMs?: number): Promise<Awaited<R>> {
     if (ended !== undefined) throw ended;
-    if (open.size === 0) heard();
+    if (open.size === 0) heartbeat.heard();
     const { promise, resolve, reject } = withResolvers<Awaited<R>>();
     open.add(reject);
     Promise.resolve(send(worker)).then(resolve, (cause: unknown) => reject(unsendable(cause)));
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => end(died(`No answer within ${timeoutMs / 1000} s.`)), timeoutMs);
+    const late = (): void => end(died(`No answer within ${(timeoutMs ?? 0) / 1000} s.`));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
       open.delete(reject);
-      heard();
+      heartbeat.heard();
     }
   }
 
   return {
     call,
-    heard,
+    heard: () => heartbeat.heard(),
     end,
     async close(reason) {
-      if (!fallSilent(reason)) return;
+      if (!retire(reason)) return;
       const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS));
       await Promise.race([worker.dispose().catch(() => undefined), patience]);
       stop();
     },
+  };
+}
+
+/** Calls `onDeath` when the worker reports that it cannot go on. Returns how to stop listening. */
+function listenForDeath(port: WorkerPort, onDeath: (detail: string) => void): () => void {
+  const onError = (event: Event): void => {
+    const message = 'message' in event && typeof event.message === 'string' ? event.message : '';
+    onDeath(message === '' ? 'Its script could not be loaded, or it crashed.' : message);
+  };
+  const onMessageError = (): void => onDeath('A message from it could not be read.');
+  port.addEventListener('error', onError);
+  port.addEventListener('messageerror', onMessageError);
+  return () => {
+    port.removeEventListener('error', onError);
+    port.removeEventListener('messageerror', onMessageError);
   };
 }
 

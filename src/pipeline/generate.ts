@@ -96,6 +96,7 @@ async function denoise(
   const { channels, height, width } = plan.latent;
   const generator = tracedGenerator(seed, trace);
   const latentRgb = previewColours(model, channels);
+  const ends = stepEnds(sampler);
   return progress.stage('denoise', async () => {
     const { latents } = await sample(sampler, {
       latents: generator.randn(channels * height * width),
@@ -104,7 +105,8 @@ async function denoise(
       ...(signal === undefined ? {} : { signal }),
       onEvaluation: ({ evaluation, step, sample: x, denoised }) => {
         trace?.(`latents.${twoDigits(evaluation)}`, x);
-        progress.step(step + 1, plan.steps);
+        const end = ends.indexOf(evaluation + 1);
+        if (end >= 0) progress.step(end + 1, plan.steps);
         if (latentRgb === undefined) return;
         const rgba = latentsToRgba(denoised, width, height, latentRgb);
         onEvent({ kind: 'preview', taskUUID, image: index, step: step + 1, of: plan.steps, width, height, rgba });
@@ -113,6 +115,12 @@ async function denoise(
     trace?.('latents.final', latents);
     return latents;
   });
+}
+
+/** Evaluations that are done when each step ends: rules of second order evaluate twice, PLMS once more at its start. */
+function stepEnds({ intervals, rule }: Sampler): readonly number[] {
+  let evaluations = 0;
+  return intervals.map((interval, i) => (evaluations += rule.visits(interval, i).length));
 }
 
 /** The card's preview colours, else its family's; none where the latents are of another kind. */

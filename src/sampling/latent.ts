@@ -5,6 +5,7 @@
  * whole step is one pass over its arrays and is rounded once.
  */
 import { assert, fail } from '../base/errors.js';
+import { addFive, addFour, addMany, addThree, addTwo } from './combine-loops.js';
 
 /** A latent, flattened. Pictures are sampled in float32; float64 exists to test the formulas beyond its rounding. */
 export type Latent = Float32Array | Float64Array;
@@ -45,39 +46,20 @@ export function sum<L extends Latent>(...terms: readonly Term<L>[]): Sum<L> {
   return kept.length > 0 ? kept : flat.slice(0, 1);
 }
 
-/** `out = Σ factor·array` for one to four arrays. */
-function addUpToFour(out: Latent, terms: Sum<Latent>): void {
-  const n = out.length;
-  const [[a, x] = [0, out], [b, y] = [0, out], [c, z] = [0, out], [d, w] = [0, out]] = terms;
-  if (terms.length === 1) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0);
-  else if (terms.length === 2) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0);
-  else if (terms.length === 3) for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0);
-  else for (let i = 0; i < n; i++) out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0);
-}
-
-/** `out = Σ factor·array` of any length: up to five at once, the rest added up in double before the one rounding. */
-function addAll(out: Latent, terms: Sum<Latent>): void {
-  const n = out.length;
-  const [[a, x] = [0, out], [b, y] = [0, out], [c, z] = [0, out], [d, w] = [0, out], [e, v] = [0, out]] = terms;
-  if (terms.length === 5)
-    for (let i = 0; i < n; i++)
-      out[i] = a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0) + e * (v[i] ?? 0);
-  else {
-    const rest = new Float64Array(n);
-    for (const [factor, array] of terms)
-      for (let i = 0; i < n; i++) rest[i] = (rest[i] ?? 0) + factor * (array[i] ?? 0);
-    out.set(rest);
-  }
-}
-
 /** Computes a sum into `out`, which may be one of its own arrays. */
 export function computeInto(out: Latent, terms: Sum<Latent>): void {
   assert(
     terms.every(([, array]) => array.length === out.length),
     `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added into ${out.length}`,
   );
-  if (terms.length <= 4) addUpToFour(out, terms);
-  else addAll(out, terms);
+  const [a, b, c, d, e, ...more] = terms;
+  if (a === undefined) out.fill(0);
+  else if (b === undefined) addTwo(out, a, [0, a[1]]);
+  else if (c === undefined) addTwo(out, a, b);
+  else if (d === undefined) addThree(out, a, b, c);
+  else if (e === undefined) addFour(out, a, b, c, d);
+  else if (more.length === 0) addFive(out, a, b, c, d, e);
+  else addMany(out, terms);
 }
 
 /** Linear combinations in the precision of `allocate`. All arrays of one call must have one length. */

@@ -45,5 +45,5 @@ export const fromAlphaBar = (alphaBar: number, timestep: number): Level => ({
   sigma: Math.sqrt(1 - alphaBar),
 });
 
-/** The straight path x = (1 − σ)·x₀ + σ·ε (Liu et al. 2023, eq. 1; Lipman et al. 2023, eq. 22 with σ_min = 0). */
+/** The straight path x = (1 − σ)·x₀ + σ·ε (Liu et al. 2023, eq. 1). */
 export const rectifiedFlow = (sigma: number, timestep: number): Level => ({ timestep, alpha: 1 - sigma, sigma });

@@ -42,8 +42,8 @@ function log(bits: number, mantissa: number): number {
 
 const FOUR_OVER_PI = f32(1.27323954473516);
 const REDUCE_1 = f32(-0.78515625);
-const REDUCE_2 = f32(-2.4187564849853516e-4);
-const REDUCE_3 = f32(-3.77489497744594108e-8);
+const REDUCE_2 = f32(-2.41875648e-4);
+const REDUCE_3 = f32(-3.774894977445941e-8);
 const C0 = f32(2.443315711809948e-5);
 const C1 = f32(-1.388731625493765e-3);
 const C2 = f32(4.166664568298827e-2);

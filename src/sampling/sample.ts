@@ -99,6 +99,7 @@ function denoiser<L extends Latent>(allocate: Allocate<L>, sampler: Sampler, run
   const scratch = allocate(run.latents.length);
   let evaluation = 0;
   let pending: Pending<L> | undefined;
+  let checked: L | undefined;
 
   /** c_in·x. The scaled input is needed until the network has answered, so one array serves the whole run. */
   const scaled = (x: L, cIn: number): L => {
@@ -116,6 +117,8 @@ function denoiser<L extends Latent>(allocate: Allocate<L>, sampler: Sampler, run
   };
   /** Whatever is not finite in an output is not finite in the latents after it: one check a step, then the question whose. */
   const check = (sample: L, step: number): void => {
+    if (sample === checked) return;
+    checked = sample;
     if (allFinite(sample)) return;
     if (pending !== undefined) requireFinite(pending.output, `Network output of ${describe(sampler, pending)}`);
     requireFinite(sample, `Latents of step ${step + 1} of ${sampler.steps} (${sampler.className})`);

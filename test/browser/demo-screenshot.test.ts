@@ -25,7 +25,7 @@ describe.runIf(process.env['DARKROOM_SCREENSHOT'] === '1')(
         await generate(page);
       }
       await page.mouse.move(0, 0);
-    await page.evaluate(() => document.querySelectorAll('*').forEach((element) => element.scrollTo(0, 0)));
+      await page.evaluate(() => document.querySelectorAll('*').forEach((element) => element.scrollTo(0, 0)));
       await page.waitForTimeout(1_000); // the picture fades in
       await page.screenshot({ path: new URL('../../docs/screenshot.png', import.meta.url).pathname });
       expect(await page.locator('#history .thumb').count()).toBe(PROMPTS.length);

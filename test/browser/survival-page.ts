@@ -6,7 +6,6 @@ const codeOf = (error: unknown): string => (error instanceof DarkroomError ? err
 const workers: Worker[] = [];
 const darkroom = createDarkroom({
   backend: 'wasm',
-  models: { 'darkroom:1@1': new URL('models/tinyworld/', document.baseURI) },
   worker: () => {
     const worker = new Worker(new URL('../../workers/pipeline.worker.js', import.meta.url), { type: 'module' });
     workers.push(worker);

@@ -5,7 +5,7 @@ import type { Precondition } from '../preconditioning.js';
 import { transfer } from './first-order.js';
 import { impliedNoise, once, type Env, type Memory, type Past, type Rule } from './rule.js';
 
-/** Weights of the last 1, 2, 3 or 4 slopes, newest first (Liu et al. 2022 "PNDM", eq. 9; Zhang & Chen 2023 "iPNDM"). */
+/** Weights of the last 1, 2, 3 or 4 slopes, newest first (Liu et al. 2022 "PNDM", §3.3; Zhang & Chen 2023 "iPNDM"). */
 const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
   [1],
   [3 / 2, -1 / 2],
@@ -22,7 +22,7 @@ function extrapolate<L extends Latent>(memory: Memory<L>): Sum<L> {
 const remember = <L extends Latent>(now: Past<L>, memory: Memory<L>): Memory<L> => [now, ...memory].slice(0, 4);
 
 /**
- * iPNDM in σ (Zhang & Chen 2023, alg. 2, constant coefficients): `x' = x + (σ' − σ)·ε'` with orders 1, 2, 3, 4, 4, …;
+ * iPNDM in σ (Zhang & Chen 2023, arXiv 2204.13902; constant coefficients): `x' = x + (σ' − σ)·ε'` with orders 1, 2, 3, 4, 4, …;
  * the step to σ = 0 returns x̂₀. α = 1 throughout.
  */
 export function ipndm(): Rule {
@@ -45,7 +45,7 @@ const nextLevel = ({ index, levels }: Interval): Level | undefined => levels[ind
 /**
  * PNDM (Liu et al. 2022): Adams–Bashforth of order 4 on the network's outputs F, moved by DDIM's step (eq. 11).
  * The first slopes come from a Heun-like first step ("PLMS", `rungeKutta` false: one evaluation more than steps) or from
- * three pseudo Runge–Kutta steps of four evaluations (eq. 13).
+ * three pseudo Runge–Kutta steps of four evaluations.
  *
  * `via` of an interval: PLMS: the level one stride above the next; Runge–Kutta: the middle seen from above and from below.
  *
@@ -71,7 +71,7 @@ export function pndm(precondition: Precondition, rungeKutta: boolean): Rule {
     return move(x, mean, above, next, env);
   }
 
-  /** Pseudo Runge–Kutta, eq. 13: `F' = (F₁ + 2F₂ + 2F₃ + F₄)/6`. */
+  /** Pseudo Runge–Kutta: `F' = (F₁ + 2F₂ + 2F₃ + F₄)/6`. */
   async function rungeKuttaStep<L extends Latent>(
     x: L,
     f1: L,

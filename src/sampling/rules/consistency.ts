@@ -33,7 +33,7 @@ export function lcm(timestepScaling: number, clip: number | undefined): Rule {
 }
 
 /**
- * Trajectory consistency (Zheng et al. 2024 "TCD", alg. 4 "strategic stochastic sampling"): DDIM's step down to
+ * Trajectory consistency (Zheng et al. 2024 "TCD", strategic stochastic sampling): DDIM's step down to
  * s = ⌊(1 − γ)·t'⌋ (`via`), then noise up to t'. `γ` = 0 draws nothing; the last step adds no noise.
  */
 export function tcd(gamma: number): Rule {

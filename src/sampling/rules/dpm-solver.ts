@@ -34,7 +34,7 @@ interface Exponential {
 }
 
 /**
- * Integrates `e^{−λ}` times a Taylor polynomial over h = λ' − λ (2022b eq. 8; 2022a eq. 3.4; SDE: 2022b eq. 16).
+ * Integrates `e^{−λ}` times a Taylor polynomial over h = λ' − λ (2022b eq. 8; 2022a eq. 3.4; SDE: 2022b, SDE-DPM-Solver++).
  * Noise is data with α and σ exchanged and λ negated; the SDE decays twice as fast (k = −2h).
  */
 function exponential({ form, sde }: DpmSettings, from: Level, to: Level): Exponential {
@@ -71,15 +71,17 @@ function advance<L extends Latent>(
   return combine([scale, x], ...terms, ...(sde ? [[s, noise()] as const] : []));
 }
 
-/** The model value at `level`, remembered. */
-async function evaluate<L extends Latent>(x: L, level: Level, env: Env<L>, form: Form): Promise<Past<L>> {
+/** The model value at `level`, remembered: as a sum while few are needed at once, else computed. */
+async function evaluate<L extends Latent>(x: L, level: Level, env: Env<L>, settings: DpmSettings): Promise<Past<L>> {
   const denoised = await env.denoise(x, level);
-  return { level, x, m: settled(form === 'data' ? denoised : impliedNoise(x, denoised, level), env.combine) };
+  const m = settings.form === 'data' ? denoised : impliedNoise(x, denoised, level);
+  return { level, x, m: settings.order <= 2 && !settings.sde ? m : settled(m, env.combine) };
 }
 
 /**
  * Weights of m₀ (newest), m₁, m₂ for a multistep step of order 1, 2 or 3: divided differences over the past
- * (2022b alg. 2; third order: 2022b app. B, `D₁`, `D₂` of the quadratic through three values).
+ * (2022b alg. 2; third order: D₁ and D₂ of the quadratic through three values). D₂ is the divided difference itself, half
+ * of the second derivative, as in diffusers and k-diffusion; with it the third order converges like a second.
  */
 function multistepWeights(
   c: Exponential,
@@ -116,7 +118,7 @@ export function dpmMultistep(settings: MultistepSettings): Rule {
     visits: once,
     step: async (x, interval, env, memory) => {
       const { from, to } = interval;
-      const past = [await evaluate(x, from, env, settings.form), ...memory].slice(0, settings.order);
+      const past = [await evaluate(x, from, env, settings), ...memory].slice(0, settings.order);
       const last = interval.index === interval.levels.length - 1;
       const order =
         last && settings.firstOrderLast ? 1 : orderAt(interval, settings.order, past, settings.lowerOrderFinal);
@@ -161,7 +163,7 @@ function singlestepWeights(
 
 /**
  * The order of each of `steps` steps: 1, 2 (, 3) over and over; with `lowerOrderFinal` (or where groups do not fit) the
- * last group is 1, 1 or 1, 2, 1 or shorter (2022a, §4.3 "DPM-Solver-fast").
+ * last group is 1, 1 or 1, 2, 1 or shorter (2022a, "DPM-Solver-fast").
  */
 export function singlestepOrders(steps: number, order: number, lowerOrderFinal: boolean): readonly number[] {
   const group = [1, 2, 3].slice(0, order);
@@ -188,7 +190,7 @@ export function dpmSinglestep(settings: DpmSettings, lowerOrderFinal: boolean, e
     visits: once,
     step: async (x, interval, env, memory) => {
       const { from, to, index, levels } = interval;
-      const past = [await evaluate(x, from, env, settings.form), ...memory].slice(0, settings.order);
+      const past = [await evaluate(x, from, env, settings), ...memory].slice(0, settings.order);
       const last = index === levels.length - 1;
       const planned = singlestepOrders(levels.length, settings.order, lowerOrderFinal || endsAtZero)[index] ?? 1;
       const order = Math.min(last && endsAtZero ? 1 : planned, past.length);

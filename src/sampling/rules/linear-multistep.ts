@@ -19,7 +19,7 @@ const inRho: Weights = (nodes, to) => {
   return places.map((_, j) => integral(lagrangeBasis(places, j), rho(to) - start));
 };
 
-/** DEIS "log ρ AB" (Zhang & Chen 2023, eqs. 12–15): the polynomial in u = ln ρ, so dρ = ρ₀ eᵘ du. */
+/** DEIS (Zhang & Chen 2023, arXiv 2204.13902, ρAB in ln ρ): the polynomial in u = ln ρ, so dρ = ρ₀ eᵘ du. */
 const inLogRho: Weights = (nodes, to) => {
   const start = nodes[0] === undefined ? 1 : rho(nodes[0]);
   const places = nodes.map((level) => Math.log(rho(level) / start));
@@ -57,7 +57,7 @@ export function lms(): Rule {
   });
 }
 
-/** Below this many steps the last steps are of lower order, for stability (Lu et al. 2022b, §5). */
+/** Below this many steps the last steps are of lower order, for stability (diffusers). */
 const FEW_STEPS = 15;
 
 /**

@@ -21,7 +21,7 @@ export interface Env<L extends Latent> {
 export interface Past<L extends Latent> {
   readonly level: Level;
   readonly x: L;
-  readonly m: L;
+  readonly m: Vector<L>;
 }
 
 /** The past evaluations of this run, newest first; empty at its first step. */

@@ -49,7 +49,7 @@ export function sigmaDown(from: Level, to: Level): number {
 }
 
 /**
- * DPM2 and DPM2 ancestral of k-diffusion (Karras et al. 2022 call it a second-order method with α = 1/2, eq. 37, here in
+ * DPM2 and DPM2 ancestral of k-diffusion (a second-order method of Karras et al. 2022, app. D, here in
  * ln σ): Euler to the midpoint `via` (none in the step to σ = 0), then the midpoint's slope over the whole step, to σ' or, ancestral, to σ_down plus noise.
  */
 export function midpoint(isAncestral: boolean): Rule {

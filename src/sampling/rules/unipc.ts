@@ -1,5 +1,5 @@
 /** @file UniPC: a predictor, and a corrector that uses the evaluation of the next step (Zhao et al. 2023, arXiv 2302.04867). */
-import { settled, type Combine, type Latent, type Term } from '../latent.js';
+import { settled, type Combine, type Latent, type Term, type Vector } from '../latent.js';
 import { logSnr, sameLevel, type Interval, type Level } from '../level.js';
 import { lagrangeBasis } from '../polynomial.js';
 import type { Form } from './dpm-solver.js';
@@ -8,7 +8,7 @@ import { impliedNoise, once, type Memory, type Rule } from './rule.js';
 export interface UniPcSettings {
   readonly order: number;
   readonly form: Form;
-  /** The function B(h) (§3.1): `bh1` h, `bh2` eʰ − 1. */
+  /** The function B(h) of §3.1: `bh1` h, `bh2` eʰ − 1. */
   readonly basis: 'bh1' | 'bh2';
   readonly lowerOrderFinal: boolean;
   /** Steps (of the whole schedule) after which the corrector is left out. */
@@ -16,7 +16,7 @@ export interface UniPcSettings {
 }
 
 /**
- * The weights a_m of eq. 5: `Σ_m a_m·r_m^{n−1} = n!·φ_{n+1}(k)·k/B`, n = 1…p, for the places r_m of the differences.
+ * The weights a_m of §3.1: `Σ_m a_m·r_m^{n−1} = n!·φ_{n+1}(k)·k/B`, n = 1…p, for the places r_m of the differences.
  * Such a moment equation is solved by the Lagrange polynomials of the places.
  */
 function differenceWeights(places: readonly number[], k: number, b: number): number[] {
@@ -31,13 +31,13 @@ function differenceWeights(places: readonly number[], k: number, b: number): num
 }
 
 /**
- * From memory[0] to `to` with the differences to the older evaluations, and for the corrector to the one at `to` (eqs. 2–5).
+ * From memory[0] to `to` with the differences to the older evaluations, and for the corrector to the one at `to` (UniP-p, UniC-p).
  * `x' = scale·x − gain·((eᵏ − 1)·m₀ + B·Σ a_m·(m_m − m₀)/r_m)`
  */
 function unified<L extends Latent>(
   memory: Memory<L>,
   to: Level,
-  atTarget: L | undefined,
+  atTarget: Vector<L> | undefined,
   { form, basis }: UniPcSettings,
   combine: Combine<L>,
 ): L {
@@ -50,7 +50,7 @@ function unified<L extends Latent>(
   const b = basis === 'bh1' ? k : Math.expm1(k);
   const places = [...older.map(({ level }) => (logSnr(level) - logSnr(from)) / h), ...(atTarget ? [1] : [])];
   const values = [...older.map(({ m }) => m), ...(atTarget ? [atTarget] : [])];
-  // One difference alone weighs ½ (eq. 6 and below), whatever h is.
+  // One difference alone weighs ½, whatever h is (§3.1).
   const weights = places.length === 1 ? [0.5] : differenceWeights(places, k, b);
   const factors = places.map((r, m) => (-gain * b * (weights[m] ?? 0)) / r);
   const own = -gain * Math.expm1(k) - factors.reduce((sum, f) => sum + f, 0);

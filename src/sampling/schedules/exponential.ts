@@ -77,7 +77,7 @@ function diffusionGrid(
       options.trailing === true ? trailing(n, n / steps, steps) : spacedTimestepsDroppingLast(config, steps, top);
     return { timesteps, sigmas: timesteps.map((t) => interpolate(table, t)) };
   }
-  // "Lu lambdas": even in λ = −ln σ (Lu et al. 2022a, §3.4).
+  // "Lu lambdas": even in λ = −ln σ (Lu et al. 2022a).
   const sigmas = curve === undefined ? exponential(high, low, steps) : CURVES[curve](high, low, steps);
   const rounded = (curve === undefined || curve === 'karras') && config.beta_schedule !== 'squaredcos_cap_v2';
   const timesteps = sigmas.map((sigma) => sigmaToTimestep(sigma, logSigmas));

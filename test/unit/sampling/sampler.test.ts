@@ -109,6 +109,32 @@ describe('createSampler', () => {
     expect(createSampler({ name: 'Euler', config: base('turbo'), steps: 4 }).timesteps).toEqual([999, 749, 499, 249]);
   });
 
+  it('tells a continuous v-model ¼ ln σ, over its own range of σ', () => {
+    const range = { use_karras_sigmas: true, sigma_min: 0.002, sigma_max: 700 };
+    const kind = { timestep_type: 'continuous', prediction_type: 'v_prediction' };
+    const sampler = createSampler({ name: 'Euler', config: { ...sd15, ...range, ...kind }, steps: 5 });
+    expect(sampler.sigmas[0]).toBeCloseTo(700, 3);
+    expect(sampler.sigmas[4]).toBeCloseTo(0.002, 9);
+    sampler.timesteps.forEach((t, i) => expect(t).toBeCloseTo(0.25 * Math.log(sampler.sigmas[i] ?? NaN), 5));
+  });
+
+  it('leaves out the timesteps whose λ is below lambda_min_clipped', () => {
+    const config = {
+      _class_name: 'DPMSolverMultistepScheduler',
+      beta_schedule: 'squaredcos_cap_v2',
+      lambda_min_clipped: -5.1,
+    };
+    const [first = NaN] = createSampler({ name: 'Default', config, steps: 10 }).timesteps;
+    // λ of the cosine schedule in closed form (Nichol & Dhariwal 2021, eq. 17).
+    const lambda = (t: number) => {
+      const root =
+        Math.cos((((t + 1) / 1000 + 0.008) / 1.008) * (Math.PI / 2)) / Math.cos((0.008 / 1.008) * (Math.PI / 2));
+      return Math.log(root / Math.sqrt(1 - root * root));
+    };
+    expect(lambda(first)).toBeGreaterThan(-5.1);
+    expect(lambda(first + 1)).toBeLessThan(-5.1);
+  });
+
   it('runs a consistency model for more steps than its grid has, on a finer one', () => {
     const sampler = createSampler({ name: 'LCM', config: sd15, steps: 60 });
     expect([sampler.timesteps.length, sampler.timesteps[0], sampler.timesteps[1]]).toEqual([60, 999, 989]);

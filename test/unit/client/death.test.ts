@@ -1,0 +1,137 @@
+/** @file Workers that die, hang or are disposed of: nothing may wait for ever. */
+import { describe, expect, it } from 'vitest';
+import { createDarkroom } from '../../../src/client/darkroom.js';
+import { REQUEST, TASK, refusal, setUp, untilCalled } from './bench.js';
+import { DEVICE, fakeWorker, lasts, makes, picture } from './fake-worker.js';
+
+describe('death of the worker', () => {
+  it.each([
+    ['error', 'out of memory', /out of memory/],
+    ['messageerror', undefined, /could not be read/],
+  ] as const)('%s: rejects what runs and what waits; the next call starts a new one', async (type, message, text) => {
+    const { darkroom, workers } = setUp((n) => fakeWorker(n === 0 ? lasts(false) : makes(picture())));
+    const both = [refusal(darkroom.imageInference(REQUEST)), refusal(darkroom.run([TASK]))];
+    await untilCalled(() => workers[0], 'run 1');
+    workers[0]?.fire(type, message);
+    for (const error of await Promise.all(both)) {
+      expect(error.code).toBe('workerDied');
+      expect(error.message).toMatch(text);
+      expect(error.hint).toMatch(/next call/);
+    }
+    expect(workers[0]?.terminated).toBe(true);
+    expect(await darkroom.imageInference(REQUEST)).toHaveLength(1);
+    expect(workers).toHaveLength(2);
+  });
+
+  it('registers the models again in the new worker', async () => {
+    const file = new File(['{}'], 'model.safetensors');
+    const { darkroom, workers } = setUp(() => fakeWorker(makes(picture())), {
+      models: { 'a:1@1': 'https://example.org/a/' },
+    });
+    await darkroom.registerModel('b:1@1', [file]);
+    workers[0]?.fire('error');
+    await darkroom.imageInference(REQUEST);
+    const expected = {
+      'a:1@1': { kind: 'url', url: 'https://example.org/a/' },
+      'b:1@1': { kind: 'files', files: [{ path: 'model.safetensors', file: expect.any(Blob) as Blob }] },
+    };
+    expect(workers[0]?.calls).toEqual(['start', 'registerModel b:1@1']);
+    expect(workers[1]?.started[0]?.models).toEqual(expected);
+  });
+
+  it('gives up a worker that never answers', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(makes(), { start: () => new Promise(() => undefined) }), {
+      timeouts: { startMs: 30 },
+    });
+    const errors = await Promise.all([refusal(darkroom.imageInference(REQUEST)), refusal(darkroom.device())]);
+    expect(errors.map(({ code }) => code)).toEqual(['workerDied', 'workerDied']);
+    expect(workers.map(({ terminated }) => terminated)).toEqual([true]);
+  });
+
+  it('gives up a worker that falls silent', async () => {
+    const { darkroom, workers } = setUp(
+      () => fakeWorker(lasts(false), { memory: () => new Promise(() => undefined) }),
+      { timeouts: { silenceMs: 60 } },
+    );
+    expect((await refusal(darkroom.imageInference(REQUEST))).message).toMatch(/no sign of life/);
+    expect(workers[0]?.terminated).toBe(true);
+  });
+
+  it('leaves a worker alone whose events show that it works', async () => {
+    const { darkroom } = setUp(
+      () =>
+        fakeWorker(async (emit, tasks, cancelled) => {
+          for (let i = 0; i < 12; i++) {
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            await emit({ kind: 'progress', taskUUID: TASK.taskUUID, stage: 'denoise', image: 0, images: 1 });
+          }
+          return makes(picture())(emit, tasks, cancelled);
+        }),
+      { timeouts: { silenceMs: 120 } },
+    );
+    expect(await darkroom.imageInference(REQUEST)).toHaveLength(1);
+  });
+
+  it('reports why no worker could be made', async () => {
+    const darkroom = createDarkroom({
+      worker: () => {
+        throw new Error('blocked by policy');
+      },
+    });
+    expect((await refusal(darkroom.imageInference(REQUEST))).message).toMatch(/blocked by policy/);
+    await darkroom.dispose();
+  });
+
+  it('passes on why the worker cannot start, and tries again on the next call', async () => {
+    const refused = { code: 'deviceUnavailable', message: 'No WebGPU.' } as const;
+    const { darkroom, workers } = setUp((n) =>
+      fakeWorker(makes(picture()), n === 0 ? { start: () => Promise.resolve({ ok: false, errors: [refused] }) } : {}),
+    );
+    expect((await refusal(darkroom.imageInference(REQUEST))).errors).toEqual([refused]);
+    expect(workers[0]?.terminated).toBe(true);
+    expect(await darkroom.imageInference(REQUEST)).toHaveLength(1);
+  });
+});
+
+describe('dispose', () => {
+  it('rejects everything, under way or later, with `disposed`, and ends the worker once', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(lasts(false)));
+    const open = [refusal(darkroom.imageInference(REQUEST)), refusal(darkroom.run([TASK]))];
+    await untilCalled(() => workers[0], 'run 1');
+    await Promise.all([darkroom.dispose(), darkroom.dispose()]);
+    const later = [
+      refusal(darkroom.imageInference(REQUEST)),
+      refusal(darkroom.run([TASK])),
+      refusal(darkroom.registerModel('x', 'https://example.org/')),
+      refusal(darkroom.device()),
+      refusal(darkroom.memory()),
+    ];
+    const codes = (await Promise.all([...open, ...later])).map(({ code }) => code);
+    expect(codes).toEqual(Array.from({ length: 7 }, () => 'disposed'));
+    expect(workers).toHaveLength(1);
+    expect(workers[0]?.terminated).toBe(true);
+    expect(workers[0]?.calls.filter((call) => call === 'dispose')).toHaveLength(1);
+  });
+
+  it('does not wait for a worker that does not answer', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(makes(), { dispose: () => new Promise(() => undefined) }));
+    await darkroom.device();
+    await darkroom.dispose();
+    expect(workers[0]?.terminated).toBe(true);
+  });
+
+  it('needs no worker', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(makes()));
+    await darkroom.dispose();
+    expect(workers).toHaveLength(0);
+  });
+});
+
+describe('device and memory', () => {
+  it('says which device runs, and counts its buffers', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(makes()), { backend: 'wasm', strictGpu: true });
+    expect(await darkroom.device()).toEqual(DEVICE);
+    expect(await darkroom.memory()).toEqual({ gpuBytes: 12, gpuBuffers: 3 });
+    expect(workers[0]?.started[0]).toMatchObject({ backend: 'wasm', strictGpu: true });
+  });
+});
