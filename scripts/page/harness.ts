@@ -8,6 +8,7 @@ import { createDarkroom, type ImageResult } from '../../src/index.js';
 import { encodeWithCanvas } from '../../src/image/encode.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
+import type { Memory } from '../../src/runtime/ledger.js';
 import type { RuntimeInfo } from '../../src/runtime/runtime.js';
 import type { GoldenFolder } from '../../test/golden-runner/files.js';
 import type { PictureFacts } from '../lib/response.js';
@@ -154,6 +155,72 @@ async function device(backend: Backend): Promise<RuntimeInfo> {
   }
 }
 
-const harness = { generate, runGolden, device, createPageEngine };
+const TASK = {
+  taskType: 'imageInference',
+  taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  positivePrompt: 'a red fox',
+  width: 128,
+  height: 128,
+  steps: 1,
+  CFGScale: 4,
+  seed: 1,
+} as const;
+
+/** GPU buffers after each of `count` pictures of two sizes in turn, and after the engine is disposed. */
+async function countBuffers(
+  model: string,
+  count: number,
+): Promise<{ readonly pictures: number; readonly after: readonly Memory[]; readonly disposed: Memory }> {
+  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model } });
+  const after: Memory[] = [];
+  let pictures = 0;
+  for (let i = 0; i < count; i++) {
+    const outcome = await engine.run([{ ...TASK, model, width: i % 2 === 0 ? 128 : 192, seed: i + 1 }]);
+    pictures += outcome.pictures.length;
+    after.push(engine.memory());
+  }
+  await engine.dispose();
+  return { pictures, after, disposed: engine.memory() };
+}
+
+/** Destroys the device in the middle of a run; gives the error codes of that run and of the one after it. */
+async function loseDevice(
+  model: string,
+): Promise<{ readonly lost: readonly string[]; readonly next: readonly string[] }> {
+  let device: GPUDevice | undefined;
+  const engine = createPageEngine({
+    backend: 'webgpu',
+    models: { [model]: model },
+    observeDevice: (d) => (device = d),
+  });
+  const first = await engine.run([{ ...TASK, model, steps: 4 }], {
+    onEvent: (event) => void (event.kind === 'progress' && event.step === 2 && device?.destroy()),
+  });
+  const second = await engine.run([{ ...TASK, model }]);
+  await engine.dispose();
+  return { lost: first.errors.map((e) => e.code), next: second.errors.map((e) => e.code) };
+}
+
+/** Aborts after the first step; `stepsAfter` = steps that ended after the abort. */
+async function abortRun(
+  model: string,
+): Promise<{ readonly errors: readonly string[]; readonly stepsAfter: number; readonly next: readonly string[] }> {
+  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model } });
+  const controller = new AbortController();
+  let stepsAfter = 0;
+  const first = await engine.run([{ ...TASK, model, steps: 8 }], {
+    signal: controller.signal,
+    onEvent: (event) => {
+      if (event.kind !== 'progress' || event.step === undefined) return;
+      if (controller.signal.aborted) stepsAfter++;
+      else controller.abort();
+    },
+  });
+  const second = await engine.run([{ ...TASK, model }]);
+  await engine.dispose();
+  return { errors: first.errors.map((e) => e.code), stepsAfter, next: second.errors.map((e) => e.code) };
+}
+
+const harness = { generate, runGolden, device, createPageEngine, countBuffers, loseDevice, abortRun };
 export type Harness = typeof harness;
 Object.assign(globalThis, { harness });

@@ -3,7 +3,7 @@
  * they are, one call after the other. May import base and the files beside it.
  */
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
-import { createUrlLedger } from './deliver.js';
+import { createUrlLedger, type UrlLedger } from './deliver.js';
 import { notify, runJob, type JobOutcome } from './job.js';
 import { toWireSource } from './model-source.js';
 import { createQueue } from './queue.js';
@@ -59,30 +59,18 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   }
 
   async function imageInference(request: ImageInferenceRequest, run: RunOptions = {}): Promise<readonly ImageResult[]> {
-    const { pictures, errors } = await start({ taskUUID: crypto.randomUUID(), ...withoutAbsent(request) }, run);
-    const [first, ...more] = errors;
-    if (first === undefined) return pictures;
-    if (run.onPicture === undefined)
-      pictures.forEach(({ imageURL }) => imageURL !== undefined && urls.release(imageURL));
-    throw new DarkroomError([first, ...more]);
+    const outcome = await start({ taskUUID: crypto.randomUUID(), ...withoutAbsent(request) }, run);
+    if (outcome.errors.length > 0 && run.onPicture === undefined) releasePictures(outcome, urls);
+    return picturesOrThrow(outcome);
   }
 
   return {
     imageInference,
     requestImages: imageInference,
-    async run(tasks, run = {}) {
-      try {
-        if (!Array.isArray(tasks)) throw fail('invalidRequest', 'run() takes an array of tasks.', { type: 'object[]' });
-        return toResponse(await start(tasks, run));
-      } catch (error) {
-        if (error instanceof DarkroomError && !isAboutTheWorker(error)) return { errors: error.errors };
-        throw error;
-      }
-    },
+    run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
     async registerModel(name, source) {
       if (disposed !== undefined) throw disposed;
-      if (name.trim() === '')
-        throw fail('invalidModel', 'A model needs a name, got an empty one.', { parameter: 'model' });
+      checkName(name);
       const wire = await toWireSource(source, baseUrl());
       const { link } = await host.live();
       unwrap(await link.call((worker) => worker.registerModel(name, wire)));
@@ -129,9 +117,35 @@ function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
   }
 }
 
-function toResponse({ pictures, errors }: JobOutcome): RunResponse {
-  if (errors.length === 0) return { data: pictures };
-  return pictures.length === 0 ? { errors } : { data: pictures, errors };
+function picturesOrThrow({ pictures, errors: [first, ...more] }: JobOutcome): readonly ImageResult[] {
+  if (first !== undefined) throw new DarkroomError([first, ...more]);
+  return pictures;
+}
+
+function releasePictures({ pictures }: JobOutcome, urls: UrlLedger): void {
+  for (const { imageURL } of pictures) if (imageURL !== undefined) urls.release(imageURL);
+}
+
+/** The wire form: what is wrong with the tasks is part of the answer, what is wrong with the worker is thrown. */
+async function toResponse(work: () => Promise<JobOutcome>): Promise<RunResponse> {
+  try {
+    const { pictures, errors } = await work();
+    if (errors.length === 0) return { data: pictures };
+    return pictures.length === 0 ? { errors } : { data: pictures, errors };
+  } catch (error) {
+    if (error instanceof DarkroomError && !isAboutTheWorker(error)) return { errors: error.errors };
+    throw error;
+  }
+}
+
+function checkedList(tasks: unknown): readonly unknown[] {
+  if (Array.isArray(tasks)) return tasks;
+  throw fail('invalidRequest', 'run() takes an array of tasks.', { type: 'object[]' });
+}
+
+function checkName(name: string): void {
+  if (name.trim() !== '') return;
+  throw fail('invalidModel', 'A model needs a name, got an empty one.', { parameter: 'model' });
 }
 
 /** Errors that no task can be blamed for. */

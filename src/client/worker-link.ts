@@ -82,11 +82,16 @@ export function openLink(port: WorkerPort, timeouts: Timeouts, onEnd: (reason: D
     end,
     async close(reason) {
       if (!retire(reason)) return;
-      const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS));
-      await Promise.race([worker.dispose().catch(() => undefined), patience]);
+      await farewell(worker);
       stop();
     },
   };
+}
+
+/** Waits for the worker to put its things in order, but not for long. */
+async function farewell(worker: Comlink.Remote<PipelineWorker>): Promise<void> {
+  const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS));
+  await Promise.race([worker.dispose().catch(() => undefined), patience]);
 }
 
 /** Calls `onDeath` when the worker reports that it cannot go on. Returns how to stop listening. */

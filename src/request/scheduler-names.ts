@@ -2,7 +2,7 @@
 
 /**
  * The 76 documented names, in the spelling of the documentation
- * (https://runware.ai/docs/image-inference/schedulers); what each means is `src/sampling/registry.ts`.
+ * (https://runware.ai/docs/en/image-inference/schedulers); what each means is `src/sampling/registry.ts`.
  */
 export const SCHEDULER_NAMES = [
   'Default',

@@ -1,0 +1,29 @@
+/**
+ * @file End to end in a real Chromium. On the GPU a representative of everything (a software adapter takes a minute a case; all of them:
+ * `npm run goldens -- test/golden --backend webgpu`), with every intermediate; operators that would fall back to the CPU fail the case.
+ * On the CPU build, as a page without WebGPU runs it, the same cases.
+ */
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openServedPage, type ServedPage } from '../../scripts/lib/served-page.js';
+import type { Harness } from '../../scripts/page/harness.js';
+import { describeOutcome } from '../golden-runner/report.js';
+
+let served: ServedPage;
+beforeAll(async () => {
+  served = await openServedPage({ goldens: join(import.meta.dirname, '../golden') });
+});
+afterAll(() => served.close());
+
+const CASES = ['sd15-euler', 'sd15-clipskip-1', 'sd15-long-prompt', 'sd15-landscape', 'sd2v-default', 'sd2v-euler-a'];
+
+describe.each(['webgpu', 'wasm'] as const)('goldens in Chromium, %s', (backend) => {
+  it.each(CASES)('%s', async (name) => {
+    const outcome = await served.page.evaluate(
+      ([n, b]) => (Reflect.get(globalThis, 'harness') as Harness).runGolden(n, b),
+      [name, backend] as const,
+    );
+    expect(outcome.status, describeOutcome(outcome)).toBe('passed');
+    expect(outcome.comparisons.length).toBeGreaterThan(8);
+  });
+});
