@@ -34,6 +34,7 @@ export async function openServedPage(
   const server = await createServer({
     root: ROOT,
     configFile: false,
+    cacheDir: join(ROOT, 'node_modules/.vite-harness'),
     logLevel: 'error',
     appType: 'mpa',
     server: { port: 0, host: '127.0.0.1', hmr: false, watch: null },

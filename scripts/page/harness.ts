@@ -221,6 +221,114 @@ async function abortRun(
   return { errors: first.errors.map((e) => e.code), stepsAfter, next: second.errors.map((e) => e.code) };
 }
 
-const harness = { generate, runGolden, device, createPageEngine, countBuffers, loseDevice, abortRun };
+/** What one backend needs for the bundled model; times in milliseconds, of which `insideMs` were spent in `session.run`. */
+export interface BenchResult {
+  readonly info: RuntimeInfo;
+  readonly startMs: number;
+  readonly loadMs: number;
+  readonly steps: number;
+  readonly firstPictureMs: number;
+  readonly secondPictureMs: number;
+  readonly denoiseMs: number;
+  readonly insideMs: number;
+  readonly dispatchesPerStep: number;
+  readonly peakHeapBytes: number;
+  readonly memory: Memory;
+  readonly peakGpuBytes: number;
+}
+
+/** Two pictures of one model: the first loads and compiles, the second is what every further one costs. */
+async function bench(
+  model: string,
+  backend: Backend,
+  request: { readonly steps: number; readonly width: number; readonly height: number },
+): Promise<BenchResult> {
+  const counter = countDispatches();
+  const engine = createPageEngine({ backend, models: { [model]: model } });
+  let heap = 0;
+  const sampleHeap = (): void => void (heap = Math.max(heap, usedHeap()));
+  const start = performance.now();
+  const info = await engine.start();
+  const startMs = performance.now() - start;
+  const picture = async (): Promise<{
+    readonly ms: number;
+    readonly timings: WirePicture['timings'];
+    readonly insideMs: number;
+    readonly dispatches: number;
+  }> => {
+    const begin = performance.now();
+    let timings: WirePicture['timings'] = {};
+    let inside = 0;
+    let dispatches = 0;
+    let step = 0;
+    let before = { runMs: 0, dispatches: 0 };
+    const { errors } = await engine.run([{ ...TASK, model, CFGScale: 4.5, ...request }], {
+      onEvent: (event) => {
+        sampleHeap();
+        if (event.kind === 'picture') timings = event.picture.timings;
+        if (event.kind !== 'progress' || event.stage !== 'denoise') return;
+        const now = { runMs: engine.stats().runMs, dispatches: counter.count() };
+        if (event.step === undefined) before = now;
+        else {
+          inside = now.runMs - before.runMs;
+          dispatches = now.dispatches - before.dispatches;
+          step = event.step;
+        }
+      },
+    });
+    if (errors.length > 0) throw new Error(JSON.stringify(errors));
+    return { ms: performance.now() - begin, timings, insideMs: inside, dispatches: dispatches / step };
+  };
+  const first = await picture();
+  const second = await picture();
+  const memory = engine.memory();
+  const { peakGpuBytes } = engine.stats();
+  await engine.dispose();
+  counter.stop();
+  return {
+    info,
+    startMs,
+    loadMs: first.timings.load ?? 0,
+    steps: request.steps,
+    firstPictureMs: first.ms,
+    secondPictureMs: second.ms,
+    denoiseMs: second.timings.denoise ?? 0,
+    insideMs: second.insideMs,
+    dispatchesPerStep: second.dispatches,
+    peakHeapBytes: heap,
+    memory,
+    peakGpuBytes,
+  };
+}
+
+/** Counts compute dispatches of all devices of this page until stopped. */
+function countDispatches(): { readonly count: () => number; readonly stop: () => void } {
+  if (typeof GPUComputePassEncoder === 'undefined') return { count: () => 0, stop: () => undefined };
+  const prototype = GPUComputePassEncoder.prototype;
+  const { dispatchWorkgroups, dispatchWorkgroupsIndirect } = prototype;
+  let count = 0;
+  prototype.dispatchWorkgroups = function (...args) {
+    count++;
+    return dispatchWorkgroups.apply(this, args);
+  };
+  prototype.dispatchWorkgroupsIndirect = function (...args) {
+    count++;
+    return dispatchWorkgroupsIndirect.apply(this, args);
+  };
+  return {
+    count: () => count,
+    stop: () => Object.assign(prototype, { dispatchWorkgroups, dispatchWorkgroupsIndirect }),
+  };
+}
+
+/** Chromium's own figure for the JavaScript heap; 0 elsewhere. */
+function usedHeap(): number {
+  const memory: unknown = Reflect.get(performance, 'memory');
+  return typeof memory === 'object' && memory !== null && 'usedJSHeapSize' in memory
+    ? Number(memory.usedJSHeapSize)
+    : 0;
+}
+
+const harness = { generate, bench, runGolden, device, createPageEngine, countBuffers, loseDevice, abortRun };
 export type Harness = typeof harness;
 Object.assign(globalThis, { harness });
