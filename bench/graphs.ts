@@ -14,10 +14,8 @@ import type { Graph } from '../src/onnx/types.js';
 const options = { dialect: webgpuDialect, dtype: 'float32' } as const;
 
 function config(name: string): unknown {
-  const json: unknown = JSON.parse(
-    readFileSync(join(import.meta.dirname, `../test/golden/published/${name}.json`), 'utf8'),
-  );
-  return Object(json).config as unknown;
+  const path = join(import.meta.dirname, `../test/golden/published/${name}.json`);
+  return (JSON.parse(readFileSync(path, 'utf8')) as { readonly config: unknown }).config;
 }
 
 const GRAPHS: Readonly<Record<string, () => Graph>> = {
@@ -25,10 +23,22 @@ const GRAPHS: Readonly<Record<string, () => Graph>> = {
     unetGraph(parseUNetConfig(config('sd15-unet')), { batch: 2, height: 64, width: 64, textTokens: 77 }, options),
   'SD 2.1 UNet, 768², CFG': () =>
     unetGraph(parseUNetConfig(config('sd21-unet')), { batch: 2, height: 96, width: 96, textTokens: 77 }, options),
+  'SDXL UNet, 1024², CFG': () =>
+    unetGraph(parseUNetConfig(config('sdxl-unet')), { batch: 2, height: 128, width: 128, textTokens: 77 }, options),
+  'SDXL refiner, 1024², CFG': () =>
+    unetGraph(
+      parseUNetConfig(config('sdxl-refiner-unet')),
+      { batch: 2, height: 128, width: 128, textTokens: 77 },
+      options,
+    ),
   'SD VAE decoder, 512²': () =>
     vaeDecoderGraph(parseAutoencoderKLConfig(config('sd-vae')), { batch: 1, height: 64, width: 64 }, options),
   'CLIP-L text encoder': () =>
-    clipTextGraph(parseClipTextConfig(config('clip-l')), { batch: 1, tokens: 77, clipSkips: [0] }, options),
+    clipTextGraph(
+      parseClipTextConfig(config('clip-l')),
+      { tokens: 77, hidden: [{ skip: 0, norm: true }], projected: false, masked: false },
+      options,
+    ),
 };
 
 export function benchGraphs(): Promise<readonly string[]> {

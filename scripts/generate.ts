@@ -5,7 +5,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DarkroomError, fail, toWireErrors, type WireError } from '../src/base/errors.js';
+import { fail, toWireErrors, type DarkroomError, type WireError } from '../src/base/errors.js';
 import { PARAMETER_OPTIONS, readParameters } from './lib/parameters.js';
 import { generateInChromium, generateInNode, type Generated } from './lib/generate-backends.js';
 import { createProgressLine } from './lib/progress-line.js';
@@ -15,8 +15,9 @@ const USAGE = `Usage: npm run generate -- [PROMPT] [options]
   PROMPT              the positive prompt of one request
   --request FILE      a task object or an array of tasks (JSON, wire form); options below override a single task's fields
   --out DIR           where pictures and response.json go (default: pictures)
-  --model NAME=PATH   registers a model folder under NAME, and uses it when the request names no model; repeatable.
-                      --model NAME alone chooses a registered one (the bundled one is darkroom:1@1)
+  --model NAME=PATH   registers a model folder or .safetensors file under NAME (an AIR or a plain name), and uses it when the
+                      request names no model; repeatable. --model NAME alone chooses a registered one (the bundled one is
+                      darkroom:1@1), a Hub repo (huggingface:owner/repo) or a URL
   --backend B         wasm (Node, the default) or webgpu (headless Chromium)
   --quiet             no progress
 ${PARAMETER_OPTIONS.map(({ flag, help }) => `  ${`--${flag}`.padEnd(19)} ${help}`).join('\n')}`;
@@ -42,7 +43,7 @@ async function main(): Promise<number> {
   if (values.backend !== 'wasm' && values.backend !== 'webgpu')
     throw usage(`--backend is "${values.backend}"; expected wasm or webgpu.`);
 
-  const { folders, chosen } = readModels(values.model ?? []);
+  const { paths, chosen } = readModels(values.model ?? []);
   const fields = {
     ...readParameters(values),
     ...(positionals[0] === undefined ? {} : { positivePrompt: positionals[0] }),
@@ -50,7 +51,7 @@ async function main(): Promise<number> {
   const request = await readRequest(values.request, fields, chosen);
   const line = createProgressLine(process.stderr, values.quiet);
   const run = values.backend === 'webgpu' ? generateInChromium : generateInNode;
-  const { pictures, errors } = await run(request, folders, line.show).finally(line.end);
+  const { pictures, errors } = await run(request, paths, line.show).finally(line.end);
   const saved = await save(pictures, resolve(values.out));
   const response = toResponse(saved, errors);
   await writeFile(join(resolve(values.out), 'response.json'), `${toJsonText(response)}\n`);
@@ -63,20 +64,21 @@ function usage(message: string): DarkroomError {
   return fail('invalidRequest', message, { hint: 'npm run generate -- --help' });
 }
 
-/** `NAME=PATH` registers; a bare `NAME` chooses. The first one named is what a request without a model gets. */
+/** `NAME=PATH` registers; a bare `NAME`, or a URL, chooses. The first one named is what a request without a model gets. */
 function readModels(options: readonly string[]): {
-  readonly folders: Readonly<Record<string, string>>;
+  readonly paths: Readonly<Record<string, string>>;
   readonly chosen: string | undefined;
 } {
-  const folders: Record<string, string> = {};
-  for (const option of options) {
-    const cut = option.indexOf('=');
-    if (cut > 0 && cut < option.length - 1) folders[option.slice(0, cut)] = resolve(option.slice(cut + 1));
-    else if (cut >= 0) throw usage(`--model is "${option}"; expected NAME=PATH or NAME.`);
-  }
-  const [first] = options;
-  const bare = options.find((option) => !option.includes('='));
-  return { folders, chosen: bare ?? first?.slice(0, first.indexOf('=')) };
+  const paths: Record<string, string> = {};
+  const names = options.map((option) => {
+    const cut = /^https?:\/\//i.test(option) ? -1 : option.indexOf('=');
+    if (cut < 0) return { name: option, bare: true };
+    const [name, path] = [option.slice(0, cut), option.slice(cut + 1)];
+    if (name === '' || path === '') throw usage(`--model is "${option}"; expected NAME=PATH or NAME.`);
+    paths[name] = resolve(path);
+    return { name, bare: false };
+  });
+  return { paths, chosen: (names.find(({ bare }) => bare) ?? names[0])?.name };
 }
 
 /** The raw request: the file's, or one made of the options. Nothing is checked here: the pipeline does. */

@@ -8,13 +8,18 @@ import { parseArgs } from 'node:util';
 import { nodeEngines, nodeFolder } from '../test/golden-runner/node.js';
 import { describeOutcome, type Outcome } from '../test/golden-runner/report.js';
 import { runCase } from '../test/golden-runner/run-case.js';
+import type { GoldenFolder } from '../test/golden-runner/files.js';
+import { runSchedulerTables } from '../test/golden-runner/run-scheduler-tables.js';
+import { runVariant, schedulerVariants } from '../test/golden-runner/run-schedulers.js';
+import { openSchedulerGoldens } from '../test/golden-runner/scheduler-goldens.js';
 import { runNoise, runTokens } from '../test/golden-runner/run-tables.js';
+import { runWeights, WEIGHT_KINDS } from '../test/golden-runner/run-weights.js';
 import type { Harness } from './page/harness.js';
 import { openServedPage } from './lib/served-page.js';
 
 const USAGE = `Usage: npm run goldens -- DIR [--only PATTERN] [--backend wasm|webgpu]
-  DIR        a folder with noise/, tokens/, cases/ and models/ (each is optional)
-  --only     regular expression on KIND/NAME, for example "cases/sd15"
+  DIR        a folder with noise/, tokens/, weights/, schedulers/, cases/ and models/ (each is optional)
+  --only     regular expression on KIND/NAME, for example "cases/sd15" or "schedulers/euler"
   --backend  wasm (Node, the default) or webgpu (headless Chromium)`;
 
 async function main(): Promise<number> {
@@ -55,11 +60,22 @@ async function main(): Promise<number> {
   ) {
     for (const outcome of await runTokens(folder)) show(outcome);
   }
+  const weightings = WEIGHT_KINDS.filter((kind) => wanted.test(`weights/${kind}`));
+  if (weightings.length > 0 && (await exists(join(root, 'weights/prompts.json'))))
+    for (const outcome of await runWeights(folder, weightings)) show(outcome);
+  if (await exists(join(root, 'schedulers/cases.json'))) await runSchedulers(folder, wanted, show);
   const names = (await exists(join(root, 'cases'))) ? (await readdir(join(root, 'cases'))).sort() : [];
   const cases = names.filter((name) => wanted.test(`cases/${name}`));
   if (values.backend === 'webgpu') await runInChromium(root, cases, show);
   else await runInNode(root, cases, show);
   return summarise(outcomes);
+}
+
+async function runSchedulers(folder: GoldenFolder, wanted: RegExp, show: (outcome: Outcome) => void): Promise<void> {
+  const goldens = await openSchedulerGoldens(folder);
+  if (wanted.test('schedulers/tables')) show(await runSchedulerTables(goldens));
+  for (const variant of schedulerVariants(goldens))
+    if (wanted.test(`schedulers/${variant}`)) show(await runVariant(goldens, variant));
 }
 
 async function runInNode(root: string, cases: readonly string[], show: (outcome: Outcome) => void): Promise<void> {

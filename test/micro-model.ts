@@ -65,7 +65,11 @@ export async function writeMicroModel(root: string): Promise<void> {
   const unet = unetGraph(parseUNetConfig(UNET), { batch: 1, height: 16, width: 16, textTokens: 77 }, options);
   const decoder = vaeDecoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 16, width: 16 }, options);
   const encoder = vaeEncoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 128, width: 128 }, options);
-  const text = clipTextGraph(parseClipTextConfig(TEXT), { batch: 1, tokens: 77, clipSkips: [0] }, options);
+  const text = clipTextGraph(
+    parseClipTextConfig(TEXT),
+    { tokens: 77, hidden: [{ skip: 0, norm: true }], projected: false, masked: false },
+    options,
+  );
   const write = async (path: string, content: string | Uint8Array): Promise<void> => {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), content);

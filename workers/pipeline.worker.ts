@@ -1,35 +1,47 @@
 /** @file The pipeline worker: builds the engine from the browser's own parts and exposes it through comlink. */
 import { expose, releaseProxy, type Remote } from 'comlink';
 import { modelTree } from '../src/assets/file-tree.js';
+import { addressTree, type HttpDeps } from '../src/assets/url-tree.js';
 import { fail, toWireErrors } from '../src/base/errors.js';
 import { holdLifeLock } from '../src/client/life-lock.js';
-import type { PipelineWorker, Settled, WireEvent, WireModelSource, WorkerOptions } from '../src/client/wire.js';
+import type { PipelineWorker, Settled, WireEvent, WireModel, WorkerOptions } from '../src/client/wire.js';
 import { encodeWithCanvas } from '../src/image/encode.js';
+import { DEFAULT_MODEL } from '../src/models/bundled.js';
+import { CLIP_TOKENIZER_FILES } from '../src/models/clip-tokenizer.js';
 import { bundledRegistry, register, resolve, type ModelRegistry } from '../src/models/registry.js';
 import { createEngine, type Engine } from '../src/pipeline/engine.js';
 import { createIndexedDbMemo } from '../src/runtime/memo.js';
 import { loadOrtInBrowser } from '../src/runtime/ort.js';
 
 const jobs = new Map<string, AbortController>();
+const http: HttpDeps = { fetch: (url, init) => fetch(url, init) };
+const clipTokenizer = addressTree('CLIP', CLIP_TOKENIZER_FILES, http);
 let registry: ModelRegistry = new Map();
 let engine: Engine | undefined;
 
+function add(known: ModelRegistry, { air, source, ...details }: WireModel): ModelRegistry {
+  return register(known, air, source, details);
+}
+
 function makeEngine({ backend, strictGpu, models }: WorkerOptions): Engine {
-  registry = new Map([...bundledRegistry(), ...Object.entries(models)]);
+  registry = models.reduce(add, bundledRegistry());
   return createEngine({
     runtime: {
       backend,
       strictGpu,
       loadOrt: loadOrtInBrowser,
-      gpu: navigator.gpu as GPU | undefined, // typed as always there; it is not in every browser
+      gpu: navigator.gpu, // typed as always there; it is not in every browser
       memo: createIndexedDbMemo(),
     },
-    openTree: (name) => modelTree(name, resolve(registry, name), { fetch: (url, init) => fetch(url, init) }),
+    openTree: (model, wanted) => {
+      const about = resolve(registry, model, wanted);
+      return { ...modelTree(about.reference, about.source, http), about, clipTokenizer };
+    },
     encodePicture: encodeWithCanvas,
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
-    defaultModel: [...registry.keys()][0] ?? '',
+    defaultModel: DEFAULT_MODEL,
   });
 }
 
@@ -54,9 +66,9 @@ const worker: PipelineWorker = {
       engine = makeEngine(options);
       return engine.start();
     }),
-  registerModel: (name: string, source: WireModelSource) =>
+  registerModel: (model) =>
     settle(() => {
-      registry = register(registry, name, source);
+      registry = add(registry, model);
     }),
   run: (jobId, tasks, onEvent) =>
     settle(async () => {

@@ -1,4 +1,6 @@
 /** @file Where the command line makes its pictures: in this process on the CPU, or in headless Chromium on the GPU. */
+import { statSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import type { WireError } from '../../src/base/errors.js';
 import type { ProgressEvent, WirePicture } from '../../src/pipeline/events.js';
 import type { Harness } from '../page/harness.js';
@@ -16,15 +18,15 @@ export interface GenerateResult {
   readonly errors: readonly WireError[];
 }
 
-/** @param request one request or an array of tasks, unchecked; @param folders model name → folder on disk */
+/** @param request one request or an array of tasks, unchecked; @param paths model name → folder or weight file on disk */
 export type Generate = (
   request: unknown,
-  folders: Readonly<Record<string, string>>,
+  paths: Readonly<Record<string, string>>,
   onProgress: (event: ProgressEvent) => void,
 ) => Promise<GenerateResult>;
 
-export const generateInNode: Generate = async (request, folders, onProgress) => {
-  const engine = createNodeEngine({ models: folders });
+export const generateInNode: Generate = async (request, paths, onProgress) => {
+  const engine = createNodeEngine({ models: paths });
   const pictures: Generated[] = [];
   try {
     const { errors } = await engine.run(request, {
@@ -43,15 +45,23 @@ function generated({ bytes, ...picture }: WirePicture): Generated {
   return { picture: { ...picture, base64: Buffer.from(bytes).toString('base64') }, bytes };
 }
 
-export const generateInChromium: Generate = async (request, folders, onProgress) => {
-  const paths = { [DEFAULT_MODEL]: BUNDLED_MODEL, ...folders };
-  const names = Object.keys(paths);
+export const generateInChromium: Generate = async (request, paths, onProgress) => {
   // Names may hold any character; URLs get plain keys.
-  const served = await openServedPage(Object.fromEntries(Object.values(paths).map((path, i) => [`model-${i}`, path])));
+  const served = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...paths }).map(([name, path], i) => {
+    const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+    const key = `model-${i}`;
+    return {
+      name,
+      key,
+      folder: isFile ? dirname(path) : path,
+      url: isFile ? `${key}/${encodeURIComponent(basename(path))}` : key,
+    };
+  });
+  const harness = await openServedPage(Object.fromEntries(served.map(({ key, folder }) => [key, folder])));
   try {
-    await served.page.exposeFunction('reportProgress', onProgress);
-    const models = Object.fromEntries(names.map((name, i) => [name, `model-${i}`]));
-    const { pictures, errors } = await served.page.evaluate(
+    await harness.page.exposeFunction('reportProgress', onProgress);
+    const models = Object.fromEntries(served.map(({ name, url }) => [name, url]));
+    const { pictures, errors } = await harness.page.evaluate(
       ([input, options]) => (Reflect.get(globalThis, 'harness') as Harness).generate(JSON.parse(input), options),
       [JSON.stringify(request), { backend: 'webgpu' as const, models }] as const,
     );
@@ -63,6 +73,6 @@ export const generateInChromium: Generate = async (request, folders, onProgress)
       })),
     };
   } finally {
-    await served.close();
+    await harness.close();
   }
 };

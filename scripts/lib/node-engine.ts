@@ -1,41 +1,57 @@
-/** @file The engine in Node: models from folders on disk, ONNX Runtime's CPU build, JPEG and WEBP by sharp. */
+/** @file The engine in Node: models from the disk, the Hub and URLs, ONNX Runtime's CPU build, JPEG and WEBP by sharp. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import sharp from 'sharp';
-import type { EncodePicture } from '../../src/image/encode.js';
+import { modelTree } from '../../src/assets/file-tree.js';
+import type { FileTree } from '../../src/assets/source.js';
 import { fail } from '../../src/base/errors.js';
+import type { EncodePicture } from '../../src/image/encode.js';
+import { DEFAULT_MODEL } from '../../src/models/bundled.js';
+import { bundledRegistry, register, resolve, type ModelRegistry } from '../../src/models/registry.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import type { ModelTree } from '../../src/pipeline/library.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { folderTree } from './folder-tree.js';
 
-export const DEFAULT_MODEL = 'darkroom:1@1';
+export { DEFAULT_MODEL };
 export const BUNDLED_MODEL = join(import.meta.dirname, '../../models/tinyworld');
 
+const clipTokenizer = folderTree(join(import.meta.dirname, '../../models/clip-tokenizer'));
+
 export interface NodeEngineOptions {
-  /** Name → folder on disk, beside the bundled model. */
+  /** AIR or name → folder or weight file on disk, beside the bundled model. */
   readonly models: Readonly<Record<string, string>>;
 }
 
 export function createNodeEngine({ models }: NodeEngineOptions): Engine {
-  const folders = new Map(Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }));
+  const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
+    (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }),
+    bundledRegistry(),
+  );
   return createEngine({
     runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
-    openTree(name) {
-      const folder = folders.get(name);
-      if (folder !== undefined) return folderTree(folder);
-      throw fail(
-        'modelNotFound',
-        `No model is registered as ${JSON.stringify(name)}. Registered: ${[...folders.keys()].join(', ')}.`,
-        {
-          parameter: 'model',
-          hint: 'Register a folder with --model NAME=PATH.',
-        },
-      );
+    openTree(name, wanted): ModelTree {
+      const about = resolve(registry, name, wanted);
+      const { source, reference } = about;
+      const onDisk = source.kind === 'url' && source.url.startsWith('file:');
+      const tree = onDisk ? diskTree(fileURLToPath(source.url)) : modelTree(reference, source, { fetch });
+      return { ...tree, about, clipTokenizer };
     },
     encodePicture,
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
     defaultModel: DEFAULT_MODEL,
+  });
+}
+
+/** @throws missingModelFile when there is neither a folder nor a file */
+function diskTree(path: string): FileTree {
+  if (existsSync(path)) return folderTree(path);
+  throw fail('missingModelFile', `There is no file or folder ${path}.`, {
+    parameter: 'model',
+    hint: 'Give --model NAME=PATH the path of a diffusers folder or of a .safetensors file.',
   });
 }
 

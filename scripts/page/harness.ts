@@ -4,7 +4,7 @@
  */
 import { urlTree } from '../../src/assets/url-tree.js';
 import { toWireErrors, type WireError } from '../../src/base/errors.js';
-import { createDarkroom, type ImageResult } from '../../src/index.js';
+import { createDarkroom, type ImageInferenceRequest, type ImageResult } from '../../src/index.js';
 import { encodeWithCanvas } from '../../src/image/encode.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
@@ -18,8 +18,8 @@ import { runCase } from '../../test/golden-runner/run-case.js';
 
 export type Backend = 'auto' | 'webgpu' | 'wasm';
 
-/** Where the server puts a folder of the disk. */
-const folderUrl = (key: string): string => new URL(`/folder/${key}/`, location.href).href;
+/** Where the server puts a folder of the disk (`key`), or one file of it (`key/name`). */
+const folderUrl = (key: string): string => new URL(`/folder/${key}${key.includes('/') ? '' : '/'}`, location.href).href;
 const treeOf = (url: string): ReturnType<typeof urlTree> =>
   urlTree(url, { fetch: (input, init) => fetch(input, init) });
 
@@ -73,7 +73,7 @@ async function generate(
   try {
     const errors = Array.isArray(input)
       ? ((await darkroom.run(input, { onPicture, onProgress: report })).errors ?? [])
-      : await darkroom.imageInference(Object(input), { onPicture, onProgress: report }).then(() => []);
+      : await darkroom.imageInference(input as ImageInferenceRequest, { onPicture, onProgress: report }).then(() => []);
     await Promise.all(kept);
     return { pictures, errors };
   } catch (error) {
@@ -113,7 +113,7 @@ async function toPagePicture(result: ImageResult): Promise<PageResponse['picture
 /** The driving script may listen (Playwright's `exposeFunction`). */
 function report(event: unknown): void {
   const listener: unknown = Reflect.get(globalThis, 'reportProgress');
-  if (typeof listener === 'function') listener(event);
+  if (typeof listener === 'function') (listener as (value: unknown) => void)(event);
 }
 
 async function toBase64(blob: Blob): Promise<string> {
@@ -305,6 +305,8 @@ async function bench(
 function countDispatches(): { readonly count: () => number; readonly stop: () => void } {
   if (typeof GPUComputePassEncoder === 'undefined') return { count: () => 0, stop: () => undefined };
   const prototype = GPUComputePassEncoder.prototype;
+  // Called with `apply` below, and put back as they are.
+  // eslint-disable-next-line @typescript-eslint/unbound-method
   const { dispatchWorkgroups, dispatchWorkgroupsIndirect } = prototype;
   let count = 0;
   prototype.dispatchWorkgroups = function (...args) {

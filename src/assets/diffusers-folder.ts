@@ -1,64 +1,69 @@
-/** @file A diffusers model folder: finds its parts, checks what it is, returns configs unparsed. Knows Stable Diffusion 1.x and 2.x. */
+/** @file A diffusers model folder: finds its parts, checks what it is, returns configs unparsed. Knows Stable Diffusion 1.x, 2.x, XL and the XL refiner. */
 import { fail } from '../base/errors.js';
 import { parseCard, type ModelCard } from '../models/card.js';
-import { AUTOENCODER_LAYOUT, CLIP_TEXT_LAYOUT, UNET_LAYOUT, type WeightLayout } from '../models/weight-names.js';
+import { AUTOENCODER_LAYOUT, CLIP_TEXT_LAYOUT, UNET_LAYOUT } from '../models/layouts/diffusers.js';
+import type { WeightLayout } from '../models/layouts/layout.js';
 import { openUnlessMarkup } from './file-kind.js';
-import { parseModelIndex, type ModelIndex } from './model-index.js';
-import type { FileTree, OnBytes } from './source.js';
+import type { ComponentFiles, EncoderFiles, ModelFiles } from './model-files.js';
+import { parseModelIndex } from './model-index.js';
+import type { FileTree } from './source.js';
 import { CONFIG_LIMIT, readJson } from './text-file.js';
-import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
-import { openWeights, type WeightFile } from './weights.js';
-
-/** Opens one component's weights: reads headers, no tensors. */
-export type OpenWeights = (signal?: AbortSignal, onBytes?: OnBytes) => Promise<WeightFile>;
-
-export interface DiffusersFolder {
-  /** For messages: the folder's name or URL. */
-  readonly name: string;
-  readonly index: ModelIndex;
-  /** `card.json`, which is ours and optional. */
-  readonly card: ModelCard | undefined;
-  /** As JSON; the parsers are in `models/configs/`. */
-  readonly configs: {
-    readonly unet: unknown;
-    readonly vae: unknown;
-    readonly textEncoder: unknown;
-    readonly scheduler: unknown;
-  };
-  readonly tokenizer: TokenizerFiles;
-  readonly openUnet: OpenWeights;
-  readonly openVae: OpenWeights;
-  readonly openTextEncoder: OpenWeights;
-}
+import { readTokenizerFiles } from './tokenizer-files.js';
+import { openWeights } from './weights.js';
 
 /**
  * Reads everything of a folder but its weights.
  * @throws missingModelFile naming the path, unsupportedModel (another pipeline), invalidModelConfig, downloadFailed, aborted
  */
-export async function readDiffusersFolder(tree: FileTree, signal?: AbortSignal): Promise<DiffusersFolder> {
+export async function readDiffusersFolder(tree: FileTree, signal?: AbortSignal): Promise<ModelFiles> {
   const index = parseModelIndex(await readConfig(tree, 'model_index.json', signal), `${tree.name}/model_index.json`);
-  const [unet, vae, textEncoder, scheduler, tokenizer, card] = await Promise.all([
-    readConfig(tree, 'unet/config.json', signal),
-    readConfig(tree, 'vae/config.json', signal),
-    readConfig(tree, 'text_encoder/config.json', signal),
+  const slots = ([1, 2] as const).filter((slot) => index.components.has(folderOf('text_encoder', slot)));
+  const [unet, vae, encoders, scheduler, card] = await Promise.all([
+    readComponent(tree, 'unet', 'diffusion_pytorch_model', UNET_LAYOUT, signal),
+    readComponent(tree, 'vae', 'diffusion_pytorch_model', AUTOENCODER_LAYOUT, signal),
+    Promise.all(slots.map((slot) => readEncoder(tree, slot, signal))),
     readConfig(tree, 'scheduler/scheduler_config.json', signal),
-    readTokenizerFiles(tree, 'tokenizer', signal),
     readCard(tree, signal),
   ]);
+  const { architecture, forceZerosForEmptyPrompt, requiresAestheticsScore } = index;
   return {
     name: tree.name,
-    index,
+    architecture,
     card,
-    configs: { unet, vae, textEncoder, scheduler },
-    tokenizer,
-    openUnet: opener(tree, 'unet', 'diffusion_pytorch_model', UNET_LAYOUT),
-    openVae: opener(tree, 'vae', 'diffusion_pytorch_model', AUTOENCODER_LAYOUT),
-    openTextEncoder: opener(tree, 'text_encoder', 'model', CLIP_TEXT_LAYOUT),
+    unet,
+    vae,
+    encoders,
+    scheduler,
+    forceZerosForEmptyPrompt,
+    requiresAestheticsScore,
   };
 }
 
-function opener(tree: FileTree, folder: string, stem: string, layout: WeightLayout): OpenWeights {
-  return (signal, onBytes) => openWeights(tree, folder, [stem], { layout, signal, onBytes });
+/** `text_encoder`, `text_encoder_2`. */
+function folderOf(part: 'text_encoder' | 'tokenizer', slot: 1 | 2): string {
+  return slot === 1 ? part : `${part}_2`;
+}
+
+async function readComponent(
+  tree: FileTree,
+  folder: string,
+  stem: string,
+  layout: WeightLayout,
+  signal?: AbortSignal,
+): Promise<ComponentFiles> {
+  const config = await readConfig(tree, `${folder}/config.json`, signal);
+  return {
+    config,
+    open: (openSignal, onBytes) => openWeights(tree, folder, [stem], { layout, signal: openSignal, onBytes }),
+  };
+}
+
+async function readEncoder(tree: FileTree, slot: 1 | 2, signal?: AbortSignal): Promise<EncoderFiles> {
+  const [component, tokenizer] = await Promise.all([
+    readComponent(tree, folderOf('text_encoder', slot), 'model', CLIP_TEXT_LAYOUT, signal),
+    readTokenizerFiles(tree, folderOf('tokenizer', slot), signal),
+  ]);
+  return { ...component, slot, tokenizer };
 }
 
 async function readConfig(tree: FileTree, path: string, signal?: AbortSignal): Promise<unknown> {

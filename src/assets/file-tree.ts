@@ -23,6 +23,7 @@ export function filesTree(name: string, files: readonly PickedFile[]): FileTree 
         const blob = blobs.get(pathSegments(path).join('/'));
         resolve(blob && blobSource(`${name}/${path}`, blob));
       }),
+    list: () => Promise.resolve([...blobs.keys()]),
   };
 }
 
@@ -44,6 +45,7 @@ export function memoryTree(name: string, files: Readonly<Record<string, Uint8Arr
         const bytes = entries.get(pathSegments(path).join('/'));
         resolve(bytes && memorySource(`${name}/${path}`, bytes));
       }),
+    list: () => Promise.resolve([...entries.keys()]),
   };
 }
 

@@ -16,8 +16,14 @@ export interface ByteSource {
   read(start: number, end: number, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
 }
 
-/** A folder (of a diffusers model): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
+/** A folder (of a diffusers model, say): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
 export interface FileTree {
   readonly name: string;
   open(path: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<ByteSource | undefined>;
+  /** The paths of all its files. Absent where they cannot be listed: over a URL. */
+  list?(signal?: AbortSignal): Promise<readonly string[]>;
+  /** Where one file was given rather than a folder: its path. What lies beside it may belong to it. */
+  readonly file?: string;
+  /** The same address taken as one file, where it could be either. */
+  readonly asFile?: FileTree;
 }

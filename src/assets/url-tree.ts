@@ -10,13 +10,24 @@ export type { HttpDeps } from './http.js';
 /** The first request brings this much: all of most configs, and the header of most weights. */
 const FIRST_BYTES = 65536;
 
+/** Endings of the names of weight files; what cannot be read is said when it is opened. */
+const WEIGHTS = /\.(safetensors|ckpt|pth?|bin|gguf)$/i;
+
 /**
- * The tree of the files whose URLs begin with `prefix`; its query (a token, say) is sent with every request and shown in no message.
- * Opening a file costs one request; 404 and 410 mean that it is not there.
- * @throws invalidModelFile when `prefix` is not an http(s) URL. Opening and reading: downloadFailed, aborted
+ * The tree of the files whose URLs begin with `address`; its query (a token, say) is sent with every request and shown in no message.
+ * An address that ends like a weight file is that file, and what lies beside it. Opening a file costs one request; 404 and 410
+ * mean that it is not there.
+ * @throws invalidModelFile when `address` is not an http(s) URL. Opening and reading: downloadFailed, aborted
  */
-export function urlTree(prefix: string, deps: HttpDeps): FileTree {
-  const root = parseUrl(prefix);
+export function urlTree(address: string, deps: HttpDeps): FileTree {
+  const url = parseUrl(address);
+  const file = lastSegment(url);
+  if (file === undefined) return folderAt(url, deps);
+  const asFile = fileAt(url, file, deps);
+  return WEIGHTS.test(file) ? asFile : { ...folderAt(url, deps), asFile };
+}
+
+function folderAt(root: URL, deps: HttpDeps): FileTree {
   return {
     name: publicUrl(root),
     open: async (path, signal, onBytes) => {
@@ -25,6 +36,29 @@ export function urlTree(prefix: string, deps: HttpDeps): FileTree {
       return openUrl({ deps, url, signal, onBytes });
     },
   };
+}
+
+/** The folder that the file at `url` is in. */
+function fileAt(url: URL, file: string, deps: HttpDeps): FileTree {
+  const parent = new URL(url);
+  parent.pathname = url.pathname.slice(0, url.pathname.lastIndexOf('/'));
+  const folder = folderAt(parent, deps);
+  return {
+    name: folder.name.replace(/\/$/, ''),
+    file,
+    open: (path, signal, onBytes) =>
+      path === file ? openUrl({ deps, url, signal, onBytes }) : folder.open(path, signal, onBytes),
+  };
+}
+
+/** `undefined` where the path ends in a slash. */
+function lastSegment({ pathname }: URL): string | undefined {
+  const segment = pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    return segment === '' ? undefined : decodeURIComponent(segment);
+  } catch {
+    return segment; // a percent sign that encodes nothing
+  }
 }
 
 /** The tree of files that each have a URL of their own, keyed by path; `data:` URLs, which bundlers make of small files, are among them. */
@@ -36,6 +70,7 @@ export function addressTree(name: string, files: Readonly<Record<string, string>
       const url = urls.get(pathSegments(path).join('/'));
       return url === undefined ? undefined : openUrl({ deps, url: new URL(url), signal, onBytes });
     },
+    list: () => Promise.resolve([...urls.keys()]),
   };
 }
 

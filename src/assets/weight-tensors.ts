@@ -1,13 +1,16 @@
 /** @file Where each tensor of a component is: in one safetensors file, or in the shards that an untrusted `*.safetensors.index.json` names. */
 import { fail } from '../base/errors.js';
 import { fields, show } from '../base/fields.js';
+import type { WeightPlace } from '../models/layouts/layout.js';
 import { openSafetensors, type TensorInfo } from './safetensors.js';
 import type { ByteSource, FileTree, OnBytes } from './source.js';
 import { readJson, TABLE_LIMIT } from './text-file.js';
 
-/** A tensor and the file that it is in. */
+/** A tensor, or rows of one, and the file that it is in. */
 export interface WeightTensor extends TensorInfo {
   readonly source: ByteSource;
+  /** The file holds the transpose of this matrix: `shape` is [rows, columns], the bytes are [columns, rows]. */
+  readonly transposed?: true;
 }
 
 /** Name used in the files → tensor. */
@@ -24,11 +27,51 @@ export async function openWhole(source: ByteSource, signal?: AbortSignal, onByte
   return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, source }]));
 }
 
+/**
+ * What `place` says of its tensor: rows of it (which lie together, so nothing else is read), or its transpose.
+ * @throws invalidModelFile when the tensor cannot be cut or turned so
+ */
+export function tensorAt(place: WeightPlace, tensor: WeightTensor): WeightTensor {
+  const { name, part, transposed } = place;
+  const rows = part === undefined ? tensor : rowsOf(tensor, part, name);
+  if (transposed === undefined) return rows;
+  const [columns, height, ...more] = rows.shape;
+  if (columns === undefined || height === undefined || more.length > 0) {
+    throw unfit(tensor, name, 'a matrix was expected');
+  }
+  return { ...rows, shape: [height, columns], transposed };
+}
+
+function rowsOf(tensor: WeightTensor, { index, of }: { index: number; of: number }, name: string): WeightTensor {
+  const [height, ...row] = tensor.shape;
+  if (height === undefined || height % of !== 0) throw unfit(tensor, name, `${of} equal parts were expected`);
+  const bytes = (tensor.end - tensor.start) / of;
+  const start = tensor.start + index * bytes;
+  return { ...tensor, shape: [height / of, ...row], start, end: start + bytes };
+}
+
+function unfit({ source, shape }: WeightTensor, name: string, expected: string): Error {
+  return fail('invalidModelFile', `${source.name}: tensor ${show(name)} is [${shape.join(', ')}]; ${expected}.`);
+}
+
+/** The bytes of a matrix `[rows, columns]` from those of its transpose. */
+export function transposeBytes(bytes: Uint8Array, shape: readonly number[], elementBytes: number): Uint8Array {
+  const [rows = 0, columns = 0] = shape;
+  const out = new Uint8Array(bytes.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const [to, from] = [(row * columns + column) * elementBytes, (column * rows + row) * elementBytes];
+      for (let b = 0; b < elementBytes; b++) out[to + b] = bytes[from + b] ?? 0;
+    }
+  }
+  return out;
+}
+
 /** What reading shards needs besides their index. */
 export interface ShardPlace {
   readonly tree: FileTree;
-  /** The folder, inside `tree`, of the index and the shards. */
-  readonly folder: string;
+  /** Path, inside `tree`, of a file beside the index. */
+  readonly pathOf: (file: string) => string;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: OnBytes | undefined;
 }
@@ -70,10 +113,10 @@ function parseWeightMap(json: unknown, name: string): ReadonlyMap<string, string
   return new Map(entries);
 }
 
-async function openShard(file: string, { tree, folder, signal, onBytes }: ShardPlace): Promise<WeightTensors> {
-  const source = await tree.open(`${folder}/${file}`, signal, onBytes);
+async function openShard(file: string, { tree, pathOf, signal, onBytes }: ShardPlace): Promise<WeightTensors> {
+  const source = await tree.open(pathOf(file), signal, onBytes);
   if (source !== undefined) return openWhole(source, signal, onBytes);
-  throw fail('missingModelFile', `${tree.name} has no ${folder}/${file}, which its shard index names.`, {
+  throw fail('missingModelFile', `${tree.name} has no ${pathOf(file)}, which its shard index names.`, {
     hint: 'All shards must lie beside the index.',
   });
 }

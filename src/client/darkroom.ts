@@ -5,19 +5,20 @@
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
 import { createUrlLedger, type UrlLedger } from './deliver.js';
 import { notify, runJob, type JobOutcome } from './job.js';
-import { toWireSource } from './model-source.js';
+import { toWireModel } from './model-source.js';
 import { createQueue } from './queue.js';
 import type {
   Darkroom,
   DarkroomOptions,
   ImageResult,
+  ModelRegistration,
   ModelSource,
   RunOptions,
   RunResponse,
   Timeouts,
 } from './types.js';
 import type { ImageInferenceRequest } from '../request/request.js';
-import type { WireModelSource, WorkerOptions } from './wire.js';
+import type { WorkerOptions } from './wire.js';
 import { createHost } from './worker-host.js';
 import { unwrap } from './worker-link.js';
 
@@ -30,7 +31,7 @@ const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, cance
  */
 export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const models = new Map<string, ModelSource>(Object.entries(options.models ?? {}));
+  const models = new Map(Object.entries(options.models ?? {}).map(([air, given]) => [air, registrationOf(air, given)]));
   const urls = createUrlLedger();
   const queue = createQueue();
   const host = createHost({
@@ -39,7 +40,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     workerOptions: async (): Promise<WorkerOptions> => ({
       backend: options.backend ?? 'auto',
       strictGpu: options.strictGpu ?? false,
-      models: await toWireSources(models),
+      models: await Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl()))),
     }),
     onEnd: (reason) => {
       if (reason.code === 'workerDied') queue.clear(reason);
@@ -64,18 +65,23 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     return picturesOrThrow(outcome);
   }
 
+  async function registerModel(model: ModelRegistration): Promise<void>;
+  async function registerModel(name: string, source: ModelSource): Promise<void>;
+  async function registerModel(first: string | ModelRegistration, source?: ModelSource): Promise<void> {
+    if (disposed !== undefined) throw disposed;
+    const model = typeof first === 'string' ? { air: first, source: sourceGiven(source) } : first;
+    const wire = await toWireModel(model, baseUrl());
+    const { link } = await host.live();
+    unwrap(await link.call((worker) => worker.registerModel(wire)));
+    models.delete(model.air); // the last one registered goes last when the worker is started anew
+    models.set(model.air, model);
+  }
+
   return {
     imageInference,
     requestImages: imageInference,
     run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
-    async registerModel(name, source) {
-      if (disposed !== undefined) throw disposed;
-      checkName(name);
-      const wire = await toWireSource(source, baseUrl());
-      const { link } = await host.live();
-      unwrap(await link.call((worker) => worker.registerModel(name, wire)));
-      models.set(name, source);
-    },
+    registerModel,
     device: async () => (await host.live()).device,
     memory: async () => (await host.live()).link.call((worker) => worker.memory()),
     release: (imageURL) => urls.release(imageURL),
@@ -93,9 +99,14 @@ function makeWorker(): Worker {
   return new Worker(new URL('../../workers/pipeline.worker.js', import.meta.url), { type: 'module', name: 'darkroom' });
 }
 
-async function toWireSources(models: ReadonlyMap<string, ModelSource>): Promise<Record<string, WireModelSource>> {
-  const entries = [...models].map(async ([name, source]) => [name, await toWireSource(source, baseUrl())] as const);
-  return Object.fromEntries(await Promise.all(entries));
+/** What `models` may hold: a source, or a source with what is said of the model. */
+function registrationOf(air: string, given: ModelSource | Omit<ModelRegistration, 'air'>): ModelRegistration {
+  return typeof given === 'object' && 'source' in given ? { ...given, air } : { air, source: given };
+}
+
+function sourceGiven(source: ModelSource | undefined): ModelSource {
+  if (source !== undefined) return source;
+  throw fail('invalidModel', 'registerModel(name, source) got no source.', { parameter: 'model' });
 }
 
 function baseUrl(): string | undefined {
@@ -141,11 +152,6 @@ async function toResponse(work: () => Promise<JobOutcome>): Promise<RunResponse>
 function checkedList(tasks: unknown): readonly unknown[] {
   if (Array.isArray(tasks)) return tasks;
   throw fail('invalidRequest', 'run() takes an array of tasks.', { type: 'object[]' });
-}
-
-function checkName(name: string): void {
-  if (name.trim() !== '') return;
-  throw fail('invalidModel', 'A model needs a name, got an empty one.', { parameter: 'model' });
 }
 
 /** Errors that no task can be blamed for. */

@@ -1,7 +1,7 @@
-/** @file What a page calls a model's source (a URL, chosen files, a folder handle) → plain data for the worker. May import base. */
+/** @file What a page calls a model and its source (a URL, chosen files, a handle) → plain data for the worker. May import base. */
 import { fail } from '../base/errors.js';
-import type { ModelSource } from './types.js';
-import type { WireModelSource } from './wire.js';
+import type { ModelRegistration, ModelSource } from './types.js';
+import type { WireModel, WireModelSource } from './wire.js';
 
 interface PathAndFile {
   readonly path: string;
@@ -12,9 +12,26 @@ interface PathAndFile {
 const MAX_FILES = 5_000;
 const MAX_DEPTH = 6;
 
+/** `huggingface:` is not a URL's; the worker knows it. */
+const PROTOCOLS: readonly string[] = ['http:', 'https:', 'blob:', 'file:', 'huggingface:'];
+
+/** @throws as {@link toWireSource}; what is said of the model is checked by the worker */
+export async function toWireModel(
+  { source, ...said }: ModelRegistration,
+  base: string | undefined,
+): Promise<WireModel> {
+  if (typeof said.air !== 'string' || said.air.trim() === '') {
+    throw fail('invalidModel', 'A model needs an AIR or a name, got an empty one.', {
+      parameter: 'model',
+      type: 'string',
+    });
+  }
+  return { ...said, source: await toWireSource(source, base) };
+}
+
 /**
  * @param base what relative URLs are relative to; the page's own URL.
- * @throws `invalidModel` for a URL that is not http(s), blob or file, or a folder too large to be a model; `missingModelFile` for no files.
+ * @throws `invalidModel` for a URL that is not http(s), blob, file or huggingface:, or a folder too large to be a model; `missingModelFile` for no files.
  */
 export async function toWireSource(source: ModelSource, base: string | undefined): Promise<WireModelSource> {
   if (typeof source === 'string' || source instanceof URL) return { kind: 'url', url: checkedUrl(source, base) };
@@ -29,10 +46,10 @@ export async function toWireSource(source: ModelSource, base: string | undefined
 
 function checkedUrl(source: string | URL, base: string | undefined): string {
   const url = URL.canParse(source, base) ? new URL(source, base) : undefined;
-  if (url !== undefined && ['http:', 'https:', 'blob:', 'file:'].includes(url.protocol)) return url.href;
+  if (url !== undefined && PROTOCOLS.includes(url.protocol)) return url.href;
   throw fail(
     'invalidModel',
-    `The model's address is ${JSON.stringify(String(source))}; expected an http or https URL.`,
+    `The model's address is ${JSON.stringify(String(source))}; expected an http or https URL, or huggingface:owner/repo.`,
     {
       parameter: 'model',
     },
@@ -40,7 +57,8 @@ function checkedUrl(source: string | URL, base: string | undefined): string {
 }
 
 async function listFiles(source: Exclude<ModelSource, string | URL>): Promise<readonly PathAndFile[]> {
-  if (isDirectory(source)) {
+  if ('kind' in source && source.kind === 'file') return listFiles(await source.getFile());
+  if ('kind' in source && source.kind === 'directory') {
     const files: PathAndFile[] = [];
     for await (const entry of walk(source, '', 0)) {
       files.push(entry);
@@ -53,10 +71,6 @@ async function listFiles(source: Exclude<ModelSource, string | URL>): Promise<re
   return files
     .map((file) => ({ path: file.webkitRelativePath || file.name, file }))
     .filter(({ path }) => !isHidden(path));
-}
-
-function isDirectory(source: Exclude<ModelSource, string | URL>): source is FileSystemDirectoryHandle {
-  return 'kind' in source && source.kind === 'directory';
 }
 
 async function* walk(folder: FileSystemDirectoryHandle, prefix: string, depth: number): AsyncGenerator<PathAndFile> {

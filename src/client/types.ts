@@ -1,13 +1,25 @@
 /** @file The public face of Darkroom: what a page passes in and gets back. Types only. */
 import type { WireError } from '../base/errors.js';
+import type { ModelDetails } from '../models/details.js';
 import type { ImageInferenceRequest } from '../request/request.js';
 import type { DeviceInfo, PreviewEvent, ProgressEvent, Stage } from './wire.js';
 
 /**
- * Where a model's files are: the URL of a folder (or of one `.safetensors` file), files the visitor chose
- * (`<input type="file" webkitdirectory>` or a drop), or a folder handle from `showDirectoryPicker()`.
+ * Where a model's files are: the URL of a folder or of one `.safetensors` file, a Hub repo (`huggingface:owner/repo@revision`), files
+ * the visitor chose (`<input type="file" webkitdirectory>` or a drop), or a handle from `showDirectoryPicker()` or `showOpenFilePicker()`.
  */
-export type ModelSource = string | URL | File | Iterable<File> | ArrayLike<File> | FileSystemDirectoryHandle;
+export type ModelSource =
+  string | URL | File | Iterable<File> | ArrayLike<File> | FileSystemDirectoryHandle | FileSystemFileHandle;
+
+/**
+ * A model to register, and what is to be said of it. Card fields (`name`, `family`, `native`, `defaults`, …) hold where the model's files
+ * say nothing; `overrides` beat the files.
+ */
+export interface ModelRegistration extends ModelDetails {
+  /** What requests will say in `model`: an AIR (`civitai:4384@128713`, `urn:air:…`), or a name without a colon. */
+  readonly air: string;
+  readonly source: ModelSource;
+}
 
 /** The part of `Worker` that Darkroom uses. */
 export type WorkerPort = Pick<Worker, 'postMessage' | 'addEventListener' | 'removeEventListener' | 'terminate'>;
@@ -25,8 +37,11 @@ export interface Timeouts {
 export interface DarkroomOptions {
   /** `auto` (default) = WebGPU where it works, else the CPU; `device()` and every result say which. */
   readonly backend?: 'auto' | 'webgpu' | 'wasm';
-  /** Models by AIR or name, known from the start. The bundled `darkroom:1@1` is always there; naming it here replaces it. */
-  readonly models?: Readonly<Record<string, ModelSource>>;
+  /**
+   * Models by AIR or name, known from the start: sources, or sources with what is to be said of them. The bundled `darkroom:1@1` is
+   * always there; naming it here replaces it.
+   */
+  readonly models?: Readonly<Record<string, ModelSource | Omit<ModelRegistration, 'air'>>>;
   /** Makes the worker, where a bundler needs help. Default: a module worker from `workers/pipeline.worker.js` beside this code. */
   readonly worker?: () => WorkerPort;
   /** Refuse to run anything on the CPU that belongs on the GPU; for tests. Default false. */
@@ -94,9 +109,13 @@ export interface Darkroom {
    */
   run(tasks: readonly unknown[], options?: RunOptions): Promise<RunResponse>;
   /**
-   * Makes a model known under a name, for the `model` field of requests; starts the worker.
-   * @throws `invalidModel` or `missingModelFile` when the source cannot hold a model.
+   * Makes a model known under an AIR or a name, for the `model` field of requests; starts the worker. Registering again replaces.
+   * @throws `invalidModel` for a wrong AIR or address, `missingModelFile` when the source cannot hold a model, `invalidModelConfig`
+   * naming the wrong field of what is said about it.
+   * @example
+   * await darkroom.registerModel({ air: 'civitai:4384@128713', source: file, defaults: { steps: 30 } });
    */
+  registerModel(model: ModelRegistration): Promise<void>;
   registerModel(name: string, source: ModelSource): Promise<void>;
   /** Which device runs, and why; starts the worker. */
   device(): Promise<DeviceInfo>;

@@ -1,5 +1,6 @@
 /** @file What crosses the worker boundary, as plain data (structured-cloneable). Types only. */
 import type { WireError } from '../base/errors.js';
+import type { ModelDetails } from '../models/details.js';
 import type { WireEvent, WireOutcome } from '../pipeline/events.js';
 
 export type {
@@ -25,10 +26,16 @@ export interface DeviceInfo {
   readonly withheld: readonly { readonly feature: string; readonly why: string }[];
 }
 
-/** Where a model's files are. Files cross by structured clone; no bytes are copied. */
+/** Where a model's files are: a URL, a Hub repo as `huggingface:owner/repo`, or files, which cross by structured clone; no bytes are copied. */
 export type WireModelSource =
   | { readonly kind: 'url'; readonly url: string }
   | { readonly kind: 'files'; readonly files: readonly { readonly path: string; readonly file: Blob }[] };
+
+/** A model to register: AIR or name, files, and what is said of it, which the worker checks. */
+export interface WireModel extends ModelDetails {
+  readonly air: string;
+  readonly source: WireModelSource;
+}
 
 /** Worker functions never throw: comlink would drop code and fields (see docs/architecture.md §6). */
 export type Settled<T> =
@@ -39,8 +46,8 @@ export type Settled<T> =
 export interface WorkerOptions {
   /** `auto` = WebGPU where it works, else wasm (said in {@link DeviceInfo}). */
   readonly backend: 'auto' | 'webgpu' | 'wasm';
-  /** AIR or name → where its files are; registered before the first task. */
-  readonly models: Readonly<Record<string, WireModelSource>>;
+  /** Registered, in this order, before the first task. */
+  readonly models: readonly WireModel[];
   /** Sessions refuse operators that fall back to the CPU (tests). */
   readonly strictGpu: boolean;
   /**
@@ -53,7 +60,7 @@ export interface WorkerOptions {
 /** What the worker exposes through comlink. `onEvent` is a top-level comlink proxy. */
 export interface PipelineWorker {
   start(options: WorkerOptions): Promise<Settled<DeviceInfo>>;
-  registerModel(name: string, source: WireModelSource): Promise<Settled<void>>;
+  registerModel(model: WireModel): Promise<Settled<void>>;
   /**
    * Runs tasks in order: an array is checked as raw tasks (`parseTasks`), anything else as the one request of
    * `imageInference()` with its liberties (`parseRequest`). `onEvent` should be released (`onEvent[releaseProxy]()`) at the end.

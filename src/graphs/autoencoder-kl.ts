@@ -26,11 +26,6 @@ interface WriteOptions {
   readonly dtype: FloatType;
 }
 
-/** Each level but the last halves the resolution: 8 for the four levels of Stable Diffusion. */
-export function vaeScaleFactor(config: AutoencoderKLConfig): number {
-  return 2 ** (config.blockOutChannels.length - 1);
-}
-
 /** `latents` `[N,h,w,4]` (already divided by the scaling factor) → `picture` `[N,8h,8w,3]` in −1…1 before clamping. */
 export function vaeDecoderGraph(
   config: AutoencoderKLConfig,

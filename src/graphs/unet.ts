@@ -25,12 +25,16 @@ export const UNET_IO = {
   sample: 'sample',
   time: 'time_sinusoid',
   text: 'encoder_hidden_states',
+  /** SDXL: pooled text and sinusoids of the time ids, side by side. */
+  added: 'added_conditions',
+  /** LCM: sinusoid of the guidance scale. */
+  guidance: 'timestep_cond',
   output: 'out_sample',
 } as const;
 
 /**
  * Inputs: `sample` `[N,H,W,in_channels]` (dialect layout), `time_sinusoid` `[N, C₀]` (see {@link timestepSinusoid}),
- * `encoder_hidden_states` `[N·S, D]`. Output: `out_sample` `[N,H,W,out_channels]`.
+ * `encoder_hidden_states` `[N·S, D]`, and where the config asks for them `added_conditions` and `timestep_cond` (`[N, ·]`). Output: `out_sample` `[N,H,W,out_channels]`.
  * @throws invalidGraph where a width does not fit.
  */
 export function unetGraph(
@@ -43,7 +47,11 @@ export function unetGraph(
     const sample = net.image(UNET_IO.sample, { n, h, w, c: config.inChannels });
     const sinusoid = net.tokens(UNET_IO.time, { n, s: 1, c: first(config.blockOutChannels) });
     const text = net.tokens(UNET_IO.text, { n, s: shape.textTokens, c: first(config.crossAttentionDim) });
-    net.output(UNET_IO.output, unet(net, config, { sample, sinusoid, text }));
+    const { addition, timeCondProjDim } = config;
+    const added = addition && net.tokens(UNET_IO.added, { n, s: 1, c: addition.inputDim });
+    const guidance =
+      timeCondProjDim === undefined ? undefined : net.tokens(UNET_IO.guidance, { n, s: 1, c: timeCondProjDim });
+    net.output(UNET_IO.output, unet(net, config, { sample, sinusoid, text, added, guidance }));
   });
 }
 
@@ -51,10 +59,13 @@ interface UNetInputs {
   readonly sample: Image;
   readonly sinusoid: Tokens;
   readonly text: Tokens;
+  readonly added: Tokens | undefined;
+  readonly guidance: Tokens | undefined;
 }
 
-function unet(net: Net, config: UNetConfig, { sample, sinusoid, text }: UNetInputs): Image {
-  const time = timeEmbedding(net.at('time_embedding'), sinusoid, config.timeEmbeddingDim);
+function unet(net: Net, config: UNetConfig, inputs: UNetInputs): Image {
+  const { sample, text } = inputs;
+  const time = timeEmbedding(net, config, inputs);
   const levels = config.blockOutChannels.map((channels, level) => levelOf(config, channels, level));
   const { normNumGroups: groups, normEps: eps } = config;
 
@@ -89,10 +100,27 @@ function unet(net: Net, config: UNetConfig, { sample, sinusoid, text }: UNetInpu
   return net.conv('conv_out', x, { channels: config.outChannels, kernel: config.convOutKernel });
 }
 
-/** MLP on the sinusoid; the result is SiLU of the embedding, since every reader applies it first. */
-function timeEmbedding(net: Net, sinusoid: Tokens, channels: number): Tokens {
-  const h = net.activate(net.linear('linear_1', sinusoid, { channels }), 'silu');
-  return net.activate(net.linear('linear_2', h, { channels }), 'silu');
+/**
+ * MLP on the sinusoid of the timestep (plus, in LCM, a projection of the guidance scale's), plus in SDXL (Podell et al. 2023, §2.2) an
+ * MLP on the added conditions. The result is SiLU of the sum, since every reader applies it first.
+ */
+function timeEmbedding(
+  net: Net,
+  { timeEmbeddingDim: channels }: UNetConfig,
+  { sinusoid, guidance, added }: UNetInputs,
+): Tokens {
+  const mlp = (at: Net, x: Tokens): Tokens =>
+    at.linear('linear_2', at.activate(at.linear('linear_1', x, { channels }), 'silu'), { channels });
+  const embedding = net.at('time_embedding');
+  const x =
+    guidance === undefined
+      ? sinusoid
+      : embedding.add(sinusoid, embedding.linear('cond_proj', guidance, { channels: sinusoid.c, bias: false }));
+  const time = mlp(embedding, x);
+  return embedding.activate(
+    added === undefined ? time : embedding.add(time, mlp(net.at('add_embedding'), added)),
+    'silu',
+  );
 }
 
 function midBlock(

@@ -31,3 +31,6 @@ const TINYWORLD: BundledModel = {
 };
 
 export const BUNDLED_MODELS: readonly BundledModel[] = [TINYWORLD];
+
+/** What a request that names no model gets. */
+export const DEFAULT_MODEL = TINYWORLD.air;

@@ -1,18 +1,24 @@
 /** @file A model's card: what its weights cannot tell (name, licence, defaults, preview colours). Data type and parser of `card.json`. */
 import { fail } from '../base/errors.js';
 import { fields, show, type Fields } from '../base/fields.js';
-import { LATENT_RGB, type LatentRgb, type ModelFamily } from './families.js';
+import { resolveSchedulerName, type SchedulerName } from '../request/scheduler-names.js';
+import { LATENT_RGB, MODEL_FAMILIES, type LatentRgb, type ModelFamily } from './families.js';
 
-/** What a request that is silent about them gets. */
+/** What a request that is silent about them gets; what is absent here too is the UNet's own size, 20 steps, CFG 7 and `Default`. */
 export interface ModelDefaults {
   /** Pixels, multiples of 8. */
-  readonly width: number;
-  readonly height: number;
-  readonly steps: number;
-  readonly CFGScale: number;
+  readonly width?: number;
+  readonly height?: number;
+  /** 1–100. */
+  readonly steps?: number;
+  /** 0–50. */
+  readonly CFGScale?: number;
   /** One of the cloud's scheduler names; `Default` is the model's own. */
-  readonly scheduler: string;
+  readonly scheduler?: SchedulerName;
 }
+
+/** Width and height, in pixels, that a model was trained on; wherever it is set, it is also in the defaults. */
+export type NativeSize = readonly [width: number, height: number];
 
 /** One model, described. */
 export interface ModelCard {
@@ -20,45 +26,83 @@ export interface ModelCard {
   readonly air: string;
   readonly name: string;
   readonly family: ModelFamily;
-  /** SPDX identifier or name of the licence of the weights. */
-  readonly licence: string;
-  /** Width and height, in pixels, that the model was trained on. */
-  readonly native: readonly [width: number, height: number];
+  /** SPDX identifier or name of the licence of the weights; absent: not known. */
+  readonly licence?: string;
+  /** Absent: as the UNet's config says. */
+  readonly native?: NativeSize;
   readonly defaults: ModelDefaults;
   readonly latentRgb: LatentRgb;
 }
 
+/** The part of a card that somebody knows. */
+export type CardFields = Partial<Omit<ModelCard, 'air'>>;
+
 const PIXELS = { min: 8, max: 8192 } as const;
 
 /**
- * Reads a `card.json`. Required: `air`, `name`, `family`, `licence`, `native`; the rest has defaults
- * (native size, 20 steps, CFG 7, the model's own scheduler, the family's preview colours).
+ * Reads a `card.json`. Required: `air`, `name`, `family`, `licence`, `native`; default width and height are the native ones,
+ * preview colours the family's.
  * @throws invalidModelConfig naming the field, what was got and what was expected
  */
 export function parseCard(json: unknown, where = 'card.json'): ModelCard {
   const f = fields(json, where);
-  const family = f.oneOf('family', FAMILIES);
+  const air = parseText(f, 'air');
+  const name = parseText(f, 'name');
+  const family = f.oneOf('family', MODEL_FAMILIES);
+  const licence = parseText(f, 'licence');
   const native = parseNative(f);
+  const { latentRgb = LATENT_RGB[family], defaults = {} } = parseCardFields(f);
+  return { air, name, family, licence, native, defaults, latentRgb };
+}
+
+/**
+ * Reads those fields of a card that are there; a native size is also the default size.
+ * @throws invalidModelConfig naming the field, what was got and what was expected
+ */
+export function parseCardFields(f: Fields): CardFields {
+  const native = f.has('native') ? parseNative(f) : undefined;
   return {
-    air: parseName(f, 'air'),
-    name: parseName(f, 'name'),
-    family,
-    licence: parseName(f, 'licence'),
-    native,
-    defaults: parseDefaults(f, native),
-    latentRgb: f.has('latentRgb') ? parseLatentRgb(fields(f.raw('latentRgb'), `${where}: "latentRgb"`)) : LATENT_RGB[family],
+    ...(f.has('name') ? { name: parseText(f, 'name') } : {}),
+    ...(f.has('family') ? { family: f.oneOf('family', MODEL_FAMILIES) } : {}),
+    ...(f.has('licence') ? { licence: parseText(f, 'licence') } : {}),
+    ...(native === undefined ? {} : { native }),
+    ...(f.has('defaults') || native !== undefined
+      ? { defaults: { ...sizeOf(native), ...parseDefaults(f.raw('defaults') ?? {}, `${f.where}: "defaults"`) } }
+      : {}),
+    ...(f.has('latentRgb') ? { latentRgb: parseLatentRgb(fields(f.raw('latentRgb'), `${f.where}: "latentRgb"`)) } : {}),
   };
 }
 
-const FAMILIES = ['sd1', 'sd2'] as const satisfies readonly ModelFamily[];
+/** A native size as defaults. */
+function sizeOf(native: NativeSize | undefined): ModelDefaults {
+  return native === undefined ? {} : { width: native[0], height: native[1] };
+}
 
-function parseName(f: Fields, key: string): string {
+/** Reads the defaults that are there. @throws invalidModelConfig naming the field */
+export function parseDefaults(json: unknown, where: string): ModelDefaults {
+  const f = fields(json, where);
+  return {
+    ...(f.has('width') ? { width: pixels(f.raw('width'), `${where}: "width"`) } : {}),
+    ...(f.has('height') ? { height: pixels(f.raw('height'), `${where}: "height"`) } : {}),
+    ...(f.has('steps') ? { steps: f.integer('steps', undefined, { max: 100 }) } : {}),
+    ...(f.has('CFGScale') ? { CFGScale: f.number('CFGScale', undefined, { min: 0, max: 50 }) } : {}),
+    ...(f.has('scheduler') ? { scheduler: parseScheduler(f) } : {}),
+  };
+}
+
+function parseScheduler(f: Fields): SchedulerName {
+  const name = resolveSchedulerName(f.text('scheduler'));
+  if (name === undefined) throw f.error('scheduler', 'one of the scheduler names, e.g. "Default"');
+  return name;
+}
+
+function parseText(f: Fields, key: string): string {
   const text = f.text(key);
   if (text.trim() === '') throw f.error(key, 'a string that is not empty');
   return text;
 }
 
-function parseNative(f: Fields): readonly [number, number] {
+function parseNative(f: Fields): NativeSize {
   const [width, height, ...more] = f.list('native', pixels);
   if (width === undefined || height === undefined || more.length > 0) throw f.error('native', '[width, height]');
   return [width, height];
@@ -71,19 +115,6 @@ function pixels(value: unknown, where: string): number {
 
 function isPixels(value: unknown): value is number {
   return typeof value === 'number' && value % 8 === 0 && value >= PIXELS.min && value <= PIXELS.max;
-}
-
-function parseDefaults(card: Fields, [nativeWidth, nativeHeight]: readonly [number, number]): ModelDefaults {
-  const where = `${card.where}: "defaults"`;
-  const f = fields(card.raw('defaults') ?? {}, where);
-  const size = (key: string, native: number): number => (f.has(key) ? pixels(f.raw(key), `${where}: "${key}"`) : native);
-  return {
-    width: size('width', nativeWidth),
-    height: size('height', nativeHeight),
-    steps: f.integer('steps', 20, { max: 100 }),
-    CFGScale: f.number('CFGScale', 7, { min: 0, max: 50 }),
-    scheduler: f.text('scheduler', 'Default'),
-  };
 }
 
 function parseLatentRgb(f: Fields): LatentRgb {

@@ -1,7 +1,8 @@
 /** @file What all models of a family share: the colours of their latent channels, for cheap previews. Data only. */
 
-/** Stable Diffusion 1.x and 2.x. */
-export type ModelFamily = 'sd1' | 'sd2';
+/** Stable Diffusion 1.x, 2.x, XL, and the XL refiner. */
+export const MODEL_FAMILIES = ['sd1', 'sd2', 'sdxl', 'sdxl-refiner'] as const;
+export type ModelFamily = (typeof MODEL_FAMILIES)[number];
 
 /**
  * A linear map from one scaled latent vector (as the sampler sees it) to the RGB, in −1…1, of its 8×8 block of pixels:
@@ -28,5 +29,21 @@ const SD = {
   bias: [0, 0, 0],
 } as const satisfies LatentRgb;
 
+/** SDXL and its refiner share an autoencoder: class SDXL in comfy/latent_formats.py, github.com/Comfy-Org/ComfyUI @ 040a324. */
+const SDXL = {
+  factors: [
+    [0.3651, 0.4232, 0.4341],
+    [-0.2533, -0.0042, 0.1068],
+    [0.1076, 0.1111, -0.0362],
+    [-0.3165, -0.2492, -0.2188],
+  ],
+  bias: [0.1084, -0.0175, -0.0011],
+} as const satisfies LatentRgb;
+
 /** Preview colours where a model's card has none of its own. */
-export const LATENT_RGB = { sd1: SD, sd2: SD } as const satisfies Readonly<Record<ModelFamily, LatentRgb>>;
+export const LATENT_RGB = {
+  sd1: SD,
+  sd2: SD,
+  sdxl: SDXL,
+  'sdxl-refiner': SDXL,
+} as const satisfies Readonly<Record<ModelFamily, LatentRgb>>;

@@ -33,6 +33,12 @@ export interface Tokens {
 
 export type Feature = Image | Tokens;
 
+/** What is added to attention scores: 0, or a large negative number where a token must not look. */
+export interface ScoreBias {
+  readonly kind: 'scoreBias';
+  readonly value: Value;
+}
+
 /** How a feature comes about, until it is written down. */
 type Recipe =
   | { readonly kind: 'value'; readonly value: Value }
@@ -58,6 +64,8 @@ export interface ConvModuleOptions {
   /** Default: `kernel >> 1` on every side. Order: top, left, bottom, right. */
   readonly pads?: readonly [number, number, number, number];
   readonly silu?: boolean;
+  /** Default true. */
+  readonly bias?: boolean;
   /** A bias of a sibling module that is added to this one's (its own product carries none). */
   readonly plusBias?: string;
 }
@@ -68,6 +76,8 @@ export interface Net {
   at(scope: string): Net;
   image(name: string, size: ImageSize): Image;
   tokens(name: string, size: Omit<Tokens, 'kind'>): Tokens;
+  /** An input `[1, 1, s, t]` that attention adds to its scores. */
+  scoreBias(name: string, s: number, t: number): ScoreBias;
   output(name: string, x: Feature): void;
   /** A weight table `[s, c]` added to every sequence (learned positions). */
   addTable(name: string, x: Tokens): Tokens;
@@ -85,6 +95,7 @@ export interface Net {
   add(x: Image, branch: Feature): Image;
   add(x: Tokens, branch: Tokens): Tokens;
   scale<T extends Feature>(x: T, factor: number): T;
+  shift<T extends Feature>(x: T, offset: number): T;
   activate<T extends Feature>(x: T, kind: Activation): T;
   /** GEGLU (Shazeer 2020, eq. 5): `(xW + b) · gelu(xV + c)` with both products in one weight. */
   geglu(name: string, x: Tokens, options: LinearOptions): Tokens;
@@ -93,7 +104,12 @@ export interface Net {
   toTokens(x: Image): Tokens;
   toImage(x: Tokens, h: number, w: number): Image;
   /** softmax(q·kᵀ/√d)·v in `heads` heads (Vaswani et al. 2017, eq. 1). */
-  attention(q: Tokens, k: Tokens, v: Tokens, options: { readonly heads: number; readonly causal?: boolean }): Tokens;
+  attention(
+    q: Tokens,
+    k: Tokens,
+    v: Tokens,
+    options: { readonly heads: number; readonly causal?: boolean; readonly bias?: ScoreBias | undefined },
+  ): Tokens;
   /** The same with one head too wide for the fused kernel, in blocks of queries that bound the score matrix. */
   wideAttention(q: Tokens, k: Tokens, v: Tokens, options?: { readonly maxScores?: number }): Tokens;
 }
@@ -168,6 +184,7 @@ export function writeGraph(
         concrete({ kind: 'image', ...size }, g.input(inputName, dtype, dialect.imageShape(size))),
       tokens: (inputName, size) =>
         concrete({ kind: 'tokens', ...size }, g.input(inputName, dtype, [size.n * size.s, size.c])),
+      scoreBias: (inputName, s, t) => ({ kind: 'scoreBias', value: g.input(inputName, dtype, [1, 1, s, t]) }),
       output: (outputName, x) => g.output(outputName, read(x)),
 
       addTable(module, x) {
@@ -176,9 +193,11 @@ export function writeGraph(
         return concrete({ ...x }, reshape(site(module), sum, [x.n * x.s, x.c]));
       },
 
-      conv(module, x, { channels, kernel = 3, stride = 1, pads, silu = false, plusBias }) {
+      conv(module, x, { channels, kernel = 3, stride = 1, pads, silu = false, bias: biased = true, plusBias }) {
         const w = g.weight(`${join(module)}.weight`, [channels, x.c, kernel, kernel], { use: 'conv', dtype });
-        const bias = vector(module, 'bias', channels, plusBias === undefined ? [] : [join(plusBias)]);
+        const bias = biased
+          ? vector(module, 'bias', channels, plusBias === undefined ? [] : [join(plusBias)])
+          : undefined;
         const half = kernel >> 1;
         const value = dialect.conv(site(module), read(x), w, bias, {
           kernel,
@@ -272,6 +291,8 @@ export function writeGraph(
         return concrete({ ...x }, g.call('Mul', [read(x), g.floats([factor], dtype)], { scope: path }));
       },
 
+      shift: (x, offset) => concrete({ ...x }, g.call('Add', [read(x), g.floats([offset], dtype)], { scope: path })),
+
       activate: (x, kind) => concrete({ ...x }, activate(site(kind), read(x), kind)),
 
       geglu(module, x, { channels }) {
@@ -296,12 +317,12 @@ export function writeGraph(
         return concrete(size, dialect.tokensToImage(site('image'), read(x), size));
       },
 
-      attention(q, k, v, { heads, causal = false }) {
+      attention(q, k, v, { heads, causal = false, bias }) {
         if (q.n !== k.n || k.n !== v.n || k.s !== v.s)
           refuse(`attention: ${sizeText(q)}, ${sizeText(k)} and ${sizeText(v)} do not fit`);
         if (q.c % heads !== 0 || v.c % heads !== 0)
           refuse(`attention: widths ${q.c} and ${v.c} do not divide into ${heads} heads`);
-        const options = { n: q.n, s: q.s, t: k.s, heads, causal };
+        const options = { n: q.n, s: q.s, t: k.s, heads, causal, bias: bias?.value };
         return concrete({ ...q, c: v.c }, dialect.attention(site('attention'), read(q), read(k), read(v), options));
       },
 

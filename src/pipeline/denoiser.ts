@@ -1,13 +1,12 @@
 /** @file The UNet as the sampler's network: scaled latents and a timestep → the prediction, guidance included. */
+import { concatFloats } from '../base/arrays.js';
 import { UNET_IO, timestepSinusoid, unetGraph } from '../graphs/unet.js';
-import type { Runtime } from '../runtime/runtime.js';
 import { guide } from '../sampling/guidance.js';
+import type { Branch, Compute, Conditioning, Role, StageRun } from './conditioning.js';
 import { fromDialect, toDialect } from './layout.js';
 import type { LoadedModel } from './model.js';
 import type { Plan } from './plan.js';
-import type { Progress } from './progress.js';
-import type { TextStates } from './text-encoder.js';
-import { twoDigits, type Trace } from './trace.js';
+import { twoDigits } from './trace.js';
 
 export type Predict = (
   input: Float32Array,
@@ -16,69 +15,73 @@ export type Predict = (
 ) => Promise<Float32Array>;
 
 /**
- * Classifier-free guidance (Ho & Salimans 2022) runs as the plan says; with equal prompts on both sides it changes nothing
- * and one branch is enough.
+ * Classifier-free guidance (Ho & Salimans 2022) runs as the plan says; with equal branches it changes nothing and one is enough.
  */
 export async function createDenoiser(
-  runtime: Runtime,
-  model: LoadedModel,
+  { runtime, dtype }: Compute,
+  { unet }: LoadedModel,
   plan: Plan,
-  text: TextStates,
-  run: { readonly progress: Progress; readonly signal?: AbortSignal | undefined; readonly trace?: Trace | undefined },
+  conditioning: Conditioning,
+  role: Role,
+  run: StageRun,
 ): Promise<Predict> {
-  const { unet } = model;
-  const mode = text.cond === text.uncond ? 'off' : plan.guidance;
+  const { cond, uncond, guidance } = conditioning;
+  const mode = cond === uncond ? 'off' : plan.guidance;
   const batch = mode === 'batch' ? 2 : 1;
   const { height, width, channels } = plan.latent;
-  const shape = { batch, height, width, textTokens: text.tokens };
+  const shape = { batch, height, width, textTokens: conditioning.textTokens };
+  const { dialect } = runtime;
   const network = await unet.load(
-    Object.values(shape).join('x'),
-    () => unetGraph(unet.config, shape, { dialect: runtime.dialect, dtype: runtime.info.dtype }),
-    run.progress,
-    run.signal,
+    `${Object.values(shape).join('x')} ${dtype}`,
+    () => unetGraph(unet.config, shape, { dialect, dtype }),
+    run,
   );
 
-  const { layout } = runtime.dialect;
-  const call = async (sample: Float32Array, sinusoid: Float32Array, states: Float32Array): Promise<Float32Array> => {
-    const outputs = await network.run(
-      { [UNET_IO.sample]: sample, [UNET_IO.time]: sinusoid, [UNET_IO.text]: states },
-      run.signal,
-    );
-    return outputs[UNET_IO.output] ?? new Float32Array();
-  };
-  const bothStates = mode === 'batch' ? twice(text.uncond, text.cond) : undefined;
+  const fixed = (branches: readonly Branch[]): Record<string, Float32Array> => ({
+    [UNET_IO.text]: concatFloats(branches.map((branch) => branch.text)),
+    ...(unet.config.addition && {
+      [UNET_IO.added]: concatFloats(branches.map((branch) => branch.added ?? new Float32Array())),
+    }),
+    ...(guidance && { [UNET_IO.guidance]: concatFloats(branches.map(() => guidance)) }),
+  });
+  // Conditions are the same at every step: both branches as one batch, or one set for each.
+  const feeds =
+    mode === 'batch'
+      ? [fixed([uncond, cond])]
+      : mode === 'sequential'
+        ? [fixed([uncond]), fixed([cond])]
+        : [fixed([cond])];
 
-  const branches = async (
-    input: Float32Array,
-    sinusoid: Float32Array,
-  ): Promise<readonly [uncond: Float32Array | undefined, cond: Float32Array]> => {
-    const sample = toDialect(layout, input, channels);
-    const torch = (x: Float32Array): Float32Array => fromDialect(layout, x, channels);
-    if (bothStates !== undefined) {
-      const both = await call(twice(sample, sample), twice(sinusoid, sinusoid), bothStates);
-      return [torch(both.subarray(0, input.length)), torch(both.subarray(input.length))];
+  const evaluate = async (input: Float32Array, sinusoid: Float32Array): Promise<readonly Float32Array[]> => {
+    const sample = toDialect(dialect.layout, input, channels);
+    const outputs: Float32Array[] = [];
+    for (const feed of feeds) {
+      const inputs = { ...feed, [UNET_IO.sample]: repeat(sample, batch), [UNET_IO.time]: repeat(sinusoid, batch) };
+      const { [UNET_IO.output]: output = new Float32Array() } = await network.run(inputs, run.signal);
+      for (let i = 0; i < batch; i++) {
+        const one = output.subarray((i * output.length) / batch, ((i + 1) * output.length) / batch);
+        outputs.push(fromDialect(dialect.layout, one, channels));
+      }
     }
-    const uncond = mode === 'sequential' ? torch(await call(sample, sinusoid, text.uncond)) : undefined;
-    return [uncond, torch(await call(sample, sinusoid, text.cond))];
+    return outputs;
   };
 
   return async (input, timestep, { evaluation }) => {
     const sinusoid = timestepSinusoid(timestep, unet.config.blockOutChannels[0] ?? 0, unet.config);
-    const [uncond, cond] = await branches(input, sinusoid);
+    const outputs = await evaluate(input, sinusoid);
+    const [first = new Float32Array(), second] = outputs;
+    const predicted = second ?? first;
     if (run.trace !== undefined) {
-      const name = `base.unet.${twoDigits(evaluation)}`;
+      const name = `${role}.unet.${twoDigits(evaluation)}`;
       run.trace(`${name}.sample`, input);
       run.trace(`${name}.timestep`, Float32Array.of(timestep));
-      run.trace(`${name}.out.cond`, cond);
-      if (plan.guided) run.trace(`${name}.out.uncond`, uncond ?? cond);
+      run.trace(`${name}.out.cond`, predicted);
+      if (plan.guided) run.trace(`${name}.out.uncond`, first);
     }
-    return uncond === undefined ? cond : guide(uncond, cond, plan.CFGScale);
+    return second === undefined ? first : guide(first, second, plan.CFGScale);
   };
 }
 
-function twice(a: Float32Array, b: Float32Array): Float32Array {
-  const out = new Float32Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
-  return out;
+function repeat(part: Float32Array, times: number): Float32Array {
+  return times === 1 ? part : concatFloats(Array<Float32Array>(times).fill(part));
 }

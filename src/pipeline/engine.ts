@@ -1,9 +1,9 @@
 /**
  * @file The engine: what the worker, the command line and the tests drive. Raw tasks in, events and wire errors out;
- * owns the runtime and the one model that is loaded.
+ * owns the runtime and the models that are loaded.
  */
 import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
-import type { FileTree } from '../assets/source.js';
+import type { FloatType } from '../base/dtype.js';
 import type { WireEvent, WireOutcome, WirePicture } from './events.js';
 import type { EncodePicture } from '../image/encode.js';
 import { parseRequest } from '../request/facade.js';
@@ -18,7 +18,7 @@ import {
   type RuntimeStats,
 } from '../runtime/runtime.js';
 import { generate } from './generate.js';
-import { openModel, type LoadedModel } from './model.js';
+import { createLibrary, type OpenTree } from './library.js';
 import { makePlan, type Plan } from './plan.js';
 import { createProgress } from './progress.js';
 import type { Trace } from './trace.js';
@@ -26,8 +26,7 @@ import type { Trace } from './trace.js';
 /** What the engine needs from outside; nothing in it is global. */
 export interface EngineDeps {
   readonly runtime: RuntimeOptions;
-  /** The folder of the model that a task names. @throws modelNotFound */
-  readonly openTree: (model: string) => FileTree;
+  readonly openTree: OpenTree;
   readonly encodePicture: EncodePicture;
   readonly newUUID: () => string;
   /** 1 … 2^32−1. */
@@ -64,7 +63,7 @@ export interface Engine {
 export function createEngine(deps: EngineDeps): Engine {
   let runtime: Promise<Runtime> | undefined;
   let ready: Runtime | undefined;
-  let loaded: { readonly name: string; readonly model: LoadedModel } | undefined;
+  const library = createLibrary(deps.openTree);
   let disposed = false;
 
   const getRuntime = (): Promise<Runtime> => {
@@ -79,39 +78,36 @@ export function createEngine(deps: EngineDeps): Engine {
     return runtime;
   };
 
-  const unload = async (): Promise<void> => {
-    const old = loaded;
-    loaded = undefined;
-    await old?.model.dispose();
-  };
-
-  const getModel = async (name: string, signal: AbortSignal | undefined): Promise<LoadedModel> => {
-    if (loaded?.name === name) return loaded.model;
-    await unload();
-    const model = await openModel(await getRuntime(), deps.openTree(name), signal);
-    loaded = { name, model };
-    return model;
-  };
-
   /** After the loss of a device nothing made on it can be used: the next task starts afresh. */
   const forgetDevice = async (): Promise<void> => {
     const old = runtime;
     runtime = undefined;
     ready = undefined;
-    await unload().catch(() => undefined); // releasing on a lost device may fail; its memory is gone anyway
+    await library.clear().catch(() => undefined); // releasing on a lost device may fail; its memory is gone anyway
     await (await old)?.dispose().catch(() => undefined);
   };
 
-  const runTask = async (task: ImageInferenceTask, options: RunOptions): Promise<readonly WirePicture[]> => {
+  const runTask = async (task: ImageInferenceTask, options: RunOptions, pictures: WirePicture[]): Promise<void> => {
     const { onEvent = () => undefined, signal, trace } = options;
     throwIfAborted(signal);
     const progress = createProgress(task, onEvent, deps.now);
     const active = await getRuntime();
-    const model = await progress.stage('load', () => getModel(task.model, signal));
-    const plan = makePlan(task, model, deps.randomSeed);
+    const models = await progress.stage('load', () => library.open(active, task, signal));
+    const plan = makePlan(task, models.base, deps.randomSeed);
     options.onPlan?.(plan);
     const { encodePicture, newUUID } = deps;
-    return generate(task, plan, { runtime: active, model, progress, onEvent, encodePicture, newUUID, signal, trace });
+    let means: Means = { dtype: active.info.dtype, frugal: false, warnings: models.warnings };
+    for (;;) {
+      try {
+        const told = { ...plan, warnings: [...plan.warnings, ...means.warnings] };
+        const context = { runtime: active, models, progress, onEvent, encodePicture, newUUID, signal, trace, ...means };
+        await generate(task, told, context, pictures);
+        return;
+      } catch (error) {
+        means = otherMeans(error, means);
+        await library.free();
+      }
+    }
   };
 
   return {
@@ -122,14 +118,16 @@ export function createEngine(deps: EngineDeps): Engine {
       const problems: WireError[] = [...errors];
       const pictures: WirePicture[] = [];
       for (const task of tasks) {
+        const made: WirePicture[] = [];
         try {
-          pictures.push(...(await runTask(task, options)));
+          await runTask(task, options, made);
         } catch (error) {
           problems.push(
             ...toWireErrors(error).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
           );
           if (error instanceof DarkroomError && error.code === 'deviceLost') await forgetDevice();
         }
+        pictures.push(...made);
       }
       return { pictures: pictures.map(({ taskUUID, imageUUID }) => ({ taskUUID, imageUUID })), errors: problems };
     },
@@ -138,11 +136,32 @@ export function createEngine(deps: EngineDeps): Engine {
     stats: () => ready?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
     async dispose() {
       disposed = true;
-      await unload();
+      await library.clear();
       await (await runtime)?.dispose();
       runtime = undefined;
     },
   };
+}
+
+/** How a task is run; what had to be given up is said in the warnings. */
+interface Means {
+  readonly dtype: FloatType;
+  readonly frugal: boolean;
+  readonly warnings: readonly string[];
+}
+
+/** Another way to run a task that failed for lack of memory or of range; throws `error` when there is none. */
+function otherMeans(error: unknown, means: Means): Means {
+  const code = error instanceof DarkroomError ? error.code : undefined;
+  if (code === 'notFinite' && means.dtype === 'float16') {
+    const warning = 'float16 overflowed in this model; it was run again in float32, which is slower.';
+    return { ...means, dtype: 'float32', warnings: [...means.warnings, warning] };
+  }
+  if (code === 'outOfMemory' && !means.frugal) {
+    const warning = 'The networks did not fit into memory together; they were loaded in turn, which is slower.';
+    return { ...means, frugal: true, warnings: [...means.warnings, warning] };
+  }
+  throw error;
 }
 
 function parseInput(

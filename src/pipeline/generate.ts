@@ -1,5 +1,5 @@
-/** @file Runs a plan: text once, then for each picture noise → latents → pixels → file. Order and memory, no maths. */
-import type { WireEvent, WirePicture } from './events.js';
+/** @file Runs a plan: text once, then for each picture noise → latents (→ refiner) → pixels → file. Order and memory, no maths. */
+import type { FloatType } from '../base/dtype.js';
 import type { EncodePicture } from '../image/encode.js';
 import { pngTexts } from '../image/parameters.js';
 import type { RgbPicture } from '../image/pixels.js';
@@ -8,27 +8,37 @@ import { latentsToRgba, type LatentRgb } from '../image/preview.js';
 import { LATENT_RGB } from '../models/families.js';
 import type { ImageInferenceTask, OutputFormat } from '../request/task.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { createGenerator } from '../sampling/noise.js';
-import { sample } from '../sampling/sample.js';
-import { createSampler, type Sampler } from '../sampling/sampler.js';
+import { createGenerator, createSampler, sample, type Generator, type Sampler } from '../sampling/index.js';
+import { encodeConditioning, type Conditioning, type Role, type StageRun } from './conditioning.js';
 import { createDenoiser } from './denoiser.js';
 import { decodeLatents } from './decoder.js';
-import type { LoadedModel } from './model.js';
+import type { WireEvent, WirePicture } from './events.js';
+import type { LoadedModel, Vae } from './model.js';
 import type { Plan } from './plan.js';
 import type { Progress } from './progress.js';
-import { encodePrompts } from './text-encoder.js';
 import { twoDigits, type Trace } from './trace.js';
+
+/** The models of a plan. */
+export interface PlanModels {
+  readonly base: LoadedModel;
+  readonly vae: Vae;
+  readonly refiner: LoadedModel | undefined;
+}
 
 /** Everything a run needs besides the plan. */
 export interface GenerateContext {
   readonly runtime: Runtime;
-  readonly model: LoadedModel;
+  readonly models: PlanModels;
   readonly progress: Progress;
   readonly onEvent: (event: WireEvent) => void;
   readonly encodePicture: EncodePicture;
   readonly newUUID: () => string;
   readonly signal?: AbortSignal | undefined;
   readonly trace?: ((picture: number) => Trace) | undefined;
+  /** What text encoders and UNets compute in. */
+  readonly dtype: FloatType;
+  /** Free each network as soon as it has done its part, so that only one is on the device at a time. */
+  readonly frugal: boolean;
 }
 
 const MIME = { PNG: 'image/png', JPG: 'image/jpeg', WEBP: 'image/webp' } as const satisfies Record<
@@ -36,45 +46,72 @@ const MIME = { PNG: 'image/png', JPG: 'image/jpeg', WEBP: 'image/webp' } as cons
   string
 >;
 
-/** Makes the pictures of one task; each is sent as an event as soon as it is there. */
+/**
+ * Makes the pictures of one task; each is sent as an event and added to `pictures` as soon as it is there.
+ * Those that `pictures` holds already (of an earlier try) are not made again.
+ */
 export async function generate(
   task: ImageInferenceTask,
   plan: Plan,
   context: GenerateContext,
-): Promise<readonly WirePicture[]> {
-  const { runtime, model, progress, signal, onEvent } = context;
-  const sampler = createSampler({ name: plan.scheduler, config: model.schedulerConfig, steps: plan.steps });
+  pictures: WirePicture[],
+): Promise<void> {
+  const { runtime, models, progress, signal, onEvent } = context;
+  const sampler = createSampler({ name: plan.scheduler, config: models.base.scheduler, steps: plan.steps });
   context.trace?.(0)('scheduler.timesteps', Float32Array.from(sampler.timesteps));
   context.trace?.(0)('scheduler.sigmas', Float32Array.from(sampler.sigmas));
-  const text = await encodePrompts(runtime, model, plan, { progress, signal, trace: context.trace?.(0) });
-  const pictures: WirePicture[] = [];
+  const run: StageRun = { progress, signal, trace: context.trace?.(0) };
+  const stages: Stage[] = [
+    await makeStage(context, plan, 'base', models.base, { begin: undefined, end: plan.refiner?.baseSteps }, run),
+  ];
+  if (models.refiner !== undefined) {
+    stages.push(
+      await makeStage(
+        context,
+        plan,
+        'refiner',
+        models.refiner,
+        { begin: plan.refiner?.baseSteps, end: undefined },
+        run,
+      ),
+    );
+  }
+  if (context.frugal) for (const { model } of stages) for (const encoder of model.encoders) await encoder.dispose();
   for (const [index, seed] of plan.seeds.entries()) {
+    if (index < pictures.length) continue;
     progress.image(index);
-    const run = { progress, signal, trace: context.trace?.(index) };
-    const predict = await createDenoiser(runtime, model, plan, text, run);
-    const latents = await denoise(sampler, { plan, seed, index, predict, taskUUID: task.taskUUID }, context);
-    const pixels = await decodeLatents(runtime, model, plan, latents, run);
+    const latents = await denoise(sampler, stages, { plan, seed, index, taskUUID: task.taskUUID }, context);
+    const pixels = await decodeLatents(runtime, models.vae, plan, latents, {
+      progress,
+      signal,
+      trace: context.trace?.(index),
+    });
     const bytes = await progress.stage('encode', () => encode(task, plan, seed, pixels, context.encodePicture));
-    const picture: WirePicture = {
-      taskType: task.taskType,
-      taskUUID: task.taskUUID,
-      imageUUID: context.newUUID(),
-      seed,
-      image: index,
-      width: plan.width,
-      height: plan.height,
-      mime: MIME[task.outputFormat],
-      bytes,
-      outputType: task.outputType,
-      includeCost: task.includeCost,
-      backend: runtime.info.backend,
-      warnings: plan.warnings,
-      timings: { ...progress.timings() },
-    };
+    const picture = describePicture(task, plan, context, { index, seed, bytes });
     onEvent({ kind: 'picture', picture });
     pictures.push(picture);
+    if (context.frugal) await models.vae.dispose();
   }
-  return pictures;
+}
+
+/** A network and the steps of the one schedule that it runs. */
+interface Stage {
+  readonly role: Role;
+  readonly model: LoadedModel;
+  readonly conditioning: Conditioning;
+  readonly begin: number | undefined;
+  readonly end: number | undefined;
+}
+
+async function makeStage(
+  { runtime, dtype }: GenerateContext,
+  plan: Plan,
+  role: Role,
+  model: LoadedModel,
+  range: { readonly begin: number | undefined; readonly end: number | undefined },
+  run: StageRun,
+): Promise<Stage> {
+  return { role, model, conditioning: await encodeConditioning({ runtime, dtype }, model, plan, role, run), ...range };
 }
 
 interface OnePicture {
@@ -82,55 +119,95 @@ interface OnePicture {
   readonly seed: bigint;
   readonly index: number;
   readonly taskUUID: string;
-  readonly predict: Awaited<ReturnType<typeof createDenoiser>>;
 }
 
-/** The denoising loop of one picture, with its previews. */
+/**
+ * The denoising loop of one picture. The refiner takes over the latents as they are, at an index of the same schedule and with the same
+ * stream of noise; a solver's memory starts afresh there.
+ */
 async function denoise(
   sampler: Sampler,
-  { plan, seed, index, taskUUID, predict }: OnePicture,
+  stages: readonly Stage[],
+  one: OnePicture,
   context: GenerateContext,
 ): Promise<Float32Array> {
-  const { progress, signal, onEvent, model } = context;
-  const trace = context.trace?.(index);
+  const { plan, seed, index } = one;
   const { channels, height, width } = plan.latent;
-  const generator = tracedGenerator(seed, trace);
-  const latentRgb = previewColours(model, channels);
-  const ends = stepEnds(sampler);
-  return progress.stage('denoise', async () => {
-    const { latents } = await sample(sampler, {
-      latents: generator.randn(channels * height * width),
-      predict,
-      generator,
-      ...(signal === undefined ? {} : { signal }),
-      onEvaluation: ({ evaluation, step, sample: x, denoised }) => {
-        trace?.(`latents.${twoDigits(evaluation)}`, x);
-        const end = ends.indexOf(evaluation + 1);
-        if (end >= 0) progress.step(end + 1, plan.steps);
-        if (latentRgb === undefined) return;
-        const rgba = latentsToRgba(denoised, width, height, latentRgb);
-        onEvent({ kind: 'preview', taskUUID, image: index, step: step + 1, of: plan.steps, width, height, rgba });
-      },
-    });
-    trace?.('latents.final', latents);
-    return latents;
-  });
+  const run: StageRun = { progress: context.progress, signal: context.signal, trace: context.trace?.(index) };
+  const generator = tracedGenerator(seed, run.trace);
+  const observe = createObserver(stepEnds(sampler, stages), one, context);
+  let latents = generator.randn(channels * height * width);
+  let done = 0;
+  for (const stage of stages) {
+    const predict = await createDenoiser(context, stage.model, plan, stage.conditioning, stage.role, run);
+    if (stage.begin !== undefined) run.trace?.('latents.handoff', latents);
+    const before = done;
+    const result = await context.progress.stage('denoise', () =>
+      sample(sampler, {
+        latents,
+        predict,
+        generator,
+        signal: context.signal,
+        begin: stage.begin,
+        end: stage.end,
+        onEvaluation: (event) => observe({ ...event, evaluation: before + event.evaluation }),
+      }),
+    );
+    latents = result.latents;
+    if (context.frugal) await stage.model.unet.dispose();
+    done += result.evaluations;
+  }
+  run.trace?.('latents.final', latents);
+  return latents;
 }
 
-/** Evaluations that are done when each step ends: rules of second order evaluate twice, PLMS once more at its start. */
-function stepEnds({ intervals, rule }: Sampler): readonly number[] {
+/** What an evaluation tells the observer. */
+interface Observed {
+  /** Counted through all stages. */
+  readonly evaluation: number;
+  readonly step: number;
+  readonly sample: Float32Array;
+  readonly denoised: Float32Array;
+}
+
+/** Turns evaluations into progress and previews. */
+function createObserver(
+  ends: readonly number[],
+  { plan, index, taskUUID }: OnePicture,
+  context: GenerateContext,
+): (event: Observed) => void {
+  const { progress, onEvent, models } = context;
+  const { channels, height, width } = plan.latent;
+  const trace = context.trace?.(index);
+  const colours = previewColours(models.base, channels);
+  return ({ evaluation, step, sample: x, denoised }) => {
+    trace?.(`latents.${twoDigits(evaluation)}`, x);
+    const end = ends.indexOf(evaluation + 1);
+    if (end >= 0) progress.step(end + 1, plan.steps);
+    if (colours === undefined) return;
+    const rgba = latentsToRgba(denoised, width, height, colours);
+    onEvent({ kind: 'preview', taskUUID, image: index, step: step + 1, of: plan.steps, width, height, rgba });
+  };
+}
+
+/**
+ * Evaluations that are done when each step ends: rules of second order evaluate twice, PLMS once more where a run begins.
+ */
+function stepEnds({ intervals, rule }: Sampler, stages: readonly Stage[]): readonly number[] {
   let evaluations = 0;
-  return intervals.map((interval, i) => (evaluations += rule.visits(interval, i).length));
+  return stages.flatMap(({ begin, end }) =>
+    intervals.slice(begin, end).map((interval, i) => (evaluations += rule.visits(interval, i).length)),
+  );
 }
 
 /** The card's preview colours, else its family's; none where the latents are of another kind. */
-function previewColours(model: LoadedModel, channels: number): LatentRgb | undefined {
-  const colours = model.card?.latentRgb ?? LATENT_RGB.sd1;
-  return colours.factors.length === channels ? colours : undefined;
+function previewColours({ card, architecture }: LoadedModel, channels: number): LatentRgb | undefined {
+  const colours = card?.latentRgb ?? (architecture === 'sd' ? LATENT_RGB.sd1 : undefined);
+  return colours?.factors.length === channels ? colours : undefined;
 }
 
 /** The picture's one stream of noise; each draw is shown to the trace. */
-function tracedGenerator(seed: bigint, trace: Trace | undefined): ReturnType<typeof createGenerator> {
+function tracedGenerator(seed: bigint, trace: Trace | undefined): Generator {
   const generator = createGenerator(seed);
   if (trace === undefined) return generator;
   let draws = 0;
@@ -155,4 +232,28 @@ async function encode(
   if (mime !== 'image/png') return encodePicture(pixels, { mime, quality: task.outputQuality });
   const { width, height, steps, CFGScale, scheduler } = plan;
   return encodePng(pixels, pngTexts({ ...task, width, height, steps, CFGScale, scheduler, seed }));
+}
+
+function describePicture(
+  task: ImageInferenceTask,
+  plan: Plan,
+  { runtime, progress, newUUID }: GenerateContext,
+  { index, seed, bytes }: { readonly index: number; readonly seed: bigint; readonly bytes: Uint8Array<ArrayBuffer> },
+): WirePicture {
+  return {
+    taskType: task.taskType,
+    taskUUID: task.taskUUID,
+    imageUUID: newUUID(),
+    seed,
+    image: index,
+    width: plan.width,
+    height: plan.height,
+    mime: MIME[task.outputFormat],
+    bytes,
+    outputType: task.outputType,
+    includeCost: task.includeCost,
+    backend: runtime.info.backend,
+    warnings: plan.warnings,
+    timings: { ...progress.timings() },
+  };
 }

@@ -1,11 +1,13 @@
-/** @file Task + model → Plan: every choice that decides the picture, made before anything heavy runs; plain data that can be printed. */
-import { DarkroomError, fail, type WireError } from '../base/errors.js';
-import { vaeScaleFactor } from '../graphs/autoencoder-kl.js';
-import type { ModelCard } from '../models/card.js';
-import type { AutoencoderKLConfig } from '../models/configs/autoencoder-kl.js';
+/** @file Task + models → Plan: every choice that decides the picture, made before anything heavy runs; plain data that can be printed. */
+import type { Architecture } from '../assets/model-files.js';
+import { DarkroomError, type WireError } from '../base/errors.js';
+import type { ModelCard, ModelDefaults } from '../models/card.js';
+import type { RawSchedulerConfig } from '../models/configs/scheduler.js';
 import type { UNetConfig } from '../models/configs/unet.js';
+import { vaeScaleFactor, type VaeConfig } from '../models/configs/vae.js';
 import type { SchedulerName } from '../request/scheduler-names.js';
-import type { ImageInferenceTask } from '../request/task.js';
+import type { ImageInferenceTask, PromptWeighting } from '../request/task.js';
+import { baseSteps } from '../sampling/index.js';
 
 /** How classifier-free guidance runs: not at all, both branches in one batch of 2, or one after the other. */
 export type GuidanceMode = 'off' | 'batch' | 'sequential';
@@ -13,7 +15,8 @@ export type GuidanceMode = 'off' | 'batch' | 'sequential';
 export interface Plan {
   readonly model: string;
   readonly positivePrompt: string;
-  readonly negativePrompt: string;
+  /** Absent stays absent: SDXL tells it from an empty prompt. */
+  readonly negativePrompt: string | undefined;
   readonly width: number;
   readonly height: number;
   readonly latent: { readonly channels: number; readonly height: number; readonly width: number };
@@ -24,6 +27,12 @@ export interface Plan {
   readonly guided: boolean;
   readonly scheduler: SchedulerName;
   readonly clipSkip: number;
+  /** Syntax of weights in the prompts; absent: brackets are text. */
+  readonly promptWeighting: PromptWeighting | undefined;
+  /** The base runs steps 0…baseSteps of the one schedule, the refiner the rest. */
+  readonly refiner: { readonly model: string; readonly baseSteps: number } | undefined;
+  /** Another autoencoder than the model's own. */
+  readonly vae: string | undefined;
   /** One per picture: seed + i. */
   readonly seeds: readonly bigint[];
   readonly warnings: readonly string[];
@@ -31,10 +40,12 @@ export interface Plan {
 
 /** What the planner needs to know of a model. */
 export interface PlannedModel {
+  readonly architecture: Architecture;
   readonly card: ModelCard | undefined;
   readonly unet: { readonly config: UNetConfig };
-  readonly vae: { readonly config: AutoencoderKLConfig };
-  readonly textEncoder: { readonly config: { readonly layers: number } };
+  readonly vae: { readonly config: VaeConfig };
+  readonly encoders: readonly { readonly config: { readonly layers: number } }[];
+  readonly scheduler: RawSchedulerConfig;
 }
 
 /** Seeds are 63-bit; beyond the last one they start again at 1. */
@@ -44,76 +55,166 @@ const MAX_SEED = 2n ** 63n - 1n;
 const BATCH_LIMIT = 128 * 128;
 
 /**
- * Precedence: request, then the model's card, then 20 steps and CFG 7 (reference: the API's documented defaults).
+ * Precedence: request, then the model's card, then what its files say of a distilled model, then 20 steps and CFG 7.
  * @param randomSeed a fresh seed from 1 to 2^32−1, used when the task has none
- * @throws invalidWidth, invalidHeight, invalidClipSkip, unsupportedModel — all at once
+ * @throws invalidWidth, invalidHeight, invalidClipSkip, invalidRefiner, unsupportedModel: all at once
  */
 export function makePlan(task: ImageInferenceTask, model: PlannedModel, randomSeed: () => bigint): Plan {
-  const { defaults } = model.card ?? {};
-  const native = (model.unet.config.sampleSize ?? 64) * vaeScaleFactor(model.vae.config);
-  const width = task.width ?? defaults?.width ?? native;
-  const height = task.height ?? defaults?.height ?? native;
-  checkModel(task, model, { width, height });
-  const CFGScale = task.CFGScale ?? defaults?.CFGScale ?? 7;
+  const defaults: Partial<ModelDefaults> = { ...distilledDefaults(model), ...model.card?.defaults };
   const factor = vaeScaleFactor(model.vae.config);
+  const native = (model.unet.config.sampleSize ?? 64) * factor;
+  const width = task.width ?? defaults.width ?? native;
+  const height = task.height ?? defaults.height ?? native;
+  const steps = task.steps ?? defaults.steps ?? 20;
+  checkModel(task, model, { width, height, steps });
+  const CFGScale = task.CFGScale ?? defaults.CFGScale ?? 7;
   const latent = { channels: model.vae.config.latentChannels, height: height / factor, width: width / factor };
-  const guidance = CFGScale <= 1 ? 'off' : latent.height * latent.width <= BATCH_LIMIT ? 'batch' : 'sequential';
+  const guidance = guidanceMode(model, CFGScale, latent.height * latent.width);
   const first = task.seed ?? randomSeed();
   return {
     model: task.model,
     positivePrompt: task.positivePrompt,
-    negativePrompt: task.negativePrompt ?? '',
+    negativePrompt: task.negativePrompt,
     width,
     height,
     latent,
-    steps: task.steps ?? defaults?.steps ?? 20,
+    steps,
     CFGScale,
     guidance,
     guided: guidance !== 'off',
     scheduler: task.scheduler ?? 'Default',
     clipSkip: task.clipSkip,
+    promptWeighting: task.promptWeighting,
+    refiner: task.refiner && { model: task.refiner.model, baseSteps: baseSteps(steps, task.refiner) },
+    vae: task.vae,
     seeds: Array.from({ length: task.numberResults }, (_, i) => ((first - 1n + BigInt(i)) % MAX_SEED) + 1n),
-    warnings: task.warnings,
+    warnings: [...task.warnings, ...warningsOf(task, model, steps, guidance)],
   };
 }
 
-/** What the request asks of this model that the model cannot do; every problem, each with the task it belongs to. */
-function checkModel(
+/** Models with a guidance embedding take the scale as an input: there is no second branch. */
+function guidanceMode({ unet }: PlannedModel, CFGScale: number, area: number): GuidanceMode {
+  if (CFGScale <= 1 || unet.config.timeCondProjDim !== undefined) return 'off';
+  return area <= BATCH_LIMIT ? 'batch' : 'sequential';
+}
+
+/** Few-step models say so in their files: LCM by its scheduler, Turbo by Euler a on trailing timesteps. */
+function distilledDefaults({ scheduler, unet }: PlannedModel): Partial<ModelDefaults> {
+  const className = scheduler['_class_name'];
+  if (className === 'LCMScheduler') return { steps: 4, CFGScale: unet.config.timeCondProjDim === undefined ? 1 : 8 };
+  if (className === 'TCDScheduler') return { steps: 4, CFGScale: 1 };
+  if (className === 'EulerAncestralDiscreteScheduler' && scheduler['timestep_spacing'] === 'trailing') {
+    return { steps: 1, CFGScale: 0 };
+  }
+  return {};
+}
+
+function warningsOf(
   task: ImageInferenceTask,
   model: PlannedModel,
-  size: { readonly width: number; readonly height: number },
-): void {
-  const { unet, vae, textEncoder } = model;
-  const problems: WireError[] = [];
+  steps: number,
+  guidance: GuidanceMode,
+): readonly string[] {
+  const warnings: string[] = [];
+  if (task.negativePrompt !== undefined && guidance === 'off') {
+    warnings.push('negativePrompt has no effect: guidance is off (CFGScale up to 1, or a model distilled for it).');
+  }
+  if (task.refiner !== undefined && baseSteps(steps, task.refiner) >= steps) {
+    warnings.push('refiner has no effect: the base runs all steps.');
+  }
+  return warnings;
+}
+
+interface Wanted {
+  readonly width: number;
+  readonly height: number;
+  readonly steps: number;
+}
+
+/** What the request asks of this model that the model cannot do: every problem at once. */
+function checkModel(task: ImageInferenceTask, model: PlannedModel, wanted: Wanted): void {
+  const problems = [
+    ...sizeProblems(model, wanted),
+    ...clipSkipProblems(task, model),
+    ...refinerProblems(task, model, wanted),
+    ...kindProblems(task, model),
+  ];
+  const [first, ...rest] = problems;
+  if (first !== undefined) throw new DarkroomError([first, ...rest]);
+}
+
+function sizeProblems({ unet, vae }: PlannedModel, wanted: Wanted): readonly WireError[] {
   const multiplier = vaeScaleFactor(vae.config) * 2 ** (unet.config.blockOutChannels.length - 1);
-  for (const side of ['width', 'height'] as const) {
-    if (size[side] % multiplier === 0) continue;
-    problems.push({
+  return (['width', 'height'] as const)
+    .filter((side) => wanted[side] % multiplier !== 0)
+    .map((side) => ({
       code: side === 'width' ? 'invalidWidth' : 'invalidHeight',
-      message: `Invalid value for '${side}': got ${size[side]}; this model needs a multiple of ${multiplier}.`,
+      message: `Invalid value for '${side}': got ${wanted[side]}; this model needs a multiple of ${multiplier}.`,
       parameter: side,
       type: 'integer',
       multiplier,
-    });
+    }));
+}
+
+function clipSkipProblems(
+  { clipSkip }: ImageInferenceTask,
+  { architecture, encoders }: PlannedModel,
+): readonly WireError[] {
+  // SDXL reads the penultimate layer to begin with.
+  const own = architecture === 'sd' ? 0 : 1;
+  const layers = Math.min(...encoders.map((encoder) => encoder.config.layers));
+  const max = layers - own - 1;
+  if (clipSkip <= max) return [];
+  const message = `Invalid value for 'clipSkip': got ${clipSkip}; this model's text encoder has ${layers} layers.`;
+  return [{ code: 'invalidClipSkip', message, parameter: 'clipSkip', type: 'integer', min: 0, max }];
+}
+
+function refinerProblems(
+  { refiner }: ImageInferenceTask,
+  { architecture }: PlannedModel,
+  { steps }: Wanted,
+): readonly WireError[] {
+  if (refiner === undefined) return [];
+  const problems: WireError[] = [];
+  if (architecture !== 'sdxl') {
+    const message = `Invalid value for 'refiner': it goes with a Stable Diffusion XL base, and the model is ${describe(architecture)}.`;
+    problems.push({ code: 'invalidRefiner', message, parameter: 'refiner', type: 'object' });
   }
-  if (task.clipSkip >= textEncoder.config.layers) {
-    const max = textEncoder.config.layers - 1;
+  if (refiner.startStep !== undefined && refiner.startStep > steps) {
+    const message = `Invalid value for 'refiner.startStep': got ${refiner.startStep}, expected at most steps (${steps}).`;
     problems.push({
-      code: 'invalidClipSkip',
-      message: `Invalid value for 'clipSkip': got ${task.clipSkip}; this model's text encoder has ${textEncoder.config.layers} layers.`,
-      parameter: 'clipSkip',
+      code: 'invalidRefinerStartStep',
+      message,
+      parameter: 'refiner.startStep',
       type: 'integer',
-      min: 0,
-      max,
+      min: 2,
+      max: steps,
     });
   }
-  if (unet.config.inChannels !== vae.config.latentChannels) {
-    const what =
-      unet.config.inChannels === 9 ? 'an inpainting model' : `a UNet of ${unet.config.inChannels} input channels`;
-    throw fail('unsupportedModel', `${task.model} is ${what}; text-to-image needs ${vae.config.latentChannels}.`, {
-      parameter: 'model',
-    });
+  return problems;
+}
+
+function kindProblems(task: ImageInferenceTask, { architecture, unet, vae }: PlannedModel): readonly WireError[] {
+  const problem = (message: string): readonly WireError[] => [
+    { code: 'unsupportedModel', message, parameter: 'model', type: 'string' },
+  ];
+  if (architecture === 'sdxl-refiner')
+    return problem(`${task.model} is ${describe(architecture)}: give it as refiner, with a Stable Diffusion XL model.`);
+  const { inChannels } = unet.config;
+  if (inChannels === vae.config.latentChannels) return [];
+  const what = inChannels === 9 ? 'an inpainting model' : `a UNet of ${inChannels} input channels`;
+  return problem(`${task.model} is ${what}; text-to-image needs ${vae.config.latentChannels}.`);
+}
+
+export function describe(architecture: Architecture): string {
+  switch (architecture) {
+    case 'sd':
+      return 'a Stable Diffusion 1.x or 2.x model';
+    case 'sdxl':
+      return 'a Stable Diffusion XL model';
+    case 'sdxl-refiner':
+      return 'a Stable Diffusion XL refiner';
+    default:
+      return architecture satisfies never;
   }
-  const [first, ...rest] = problems;
-  if (first !== undefined) throw new DarkroomError([first, ...rest]);
 }

@@ -59,8 +59,9 @@ export function createProgress(
       send({ step, of, ...(secondsLeft === undefined ? {} : { secondsLeft }) });
     },
     image(index) {
+      // What came before the first picture (loading, text) counts as its time.
+      if (index > 0) timings = {};
       image = index;
-      timings = {};
     },
     timings: () => timings,
   };

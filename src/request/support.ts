@@ -36,10 +36,7 @@ const PAGE_ONLY = 'The picture stays in this page: read it from the result.';
 
 /** Parameter → what it would do. A parameter without a line here is supported. */
 export const UNSUPPORTED: { readonly [Name in ParameterName]?: Unsupported } = {
-  vae: { would: "decode the picture with another VAE than the model's own" },
-  promptWeighting: { would: 'give the words of the prompt weights, such as (word:1.3)' },
   usePromptWeighting: { would: 'give the words of the prompt weights, such as (word)+', off: is(false) },
-  refiner: { would: 'let a second model do the last steps' },
   controlNet: { would: 'guide the composition by a picture of edges, depth or poses', off: empty },
   lora: { would: "add the weights of LoRA files to the model's", off: empty },
   embeddings: { would: 'teach the text encoder new words (textual inversion)', off: empty },

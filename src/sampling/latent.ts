@@ -5,12 +5,12 @@
  * whole step is one pass over its arrays and is rounded once.
  */
 import { assert, fail } from '../base/errors.js';
-import { addFive, addFour, addMany, addThree, addTwo } from './combine-loops.js';
+import { addFive, addFour, addMany, addThree, addTwo, scale } from './combine-loops.js';
 
 /** A latent, flattened. Pictures are sampled in float32; float64 exists to test the formulas beyond its rounding. */
 export type Latent = Float32Array | Float64Array;
 
-/** How to make a zeroed array of a precision, e.g. `(n) => new Float32Array(n)`. */
+/** How to get an array of a precision to write over, e.g. `(n) => new Float32Array(n)`. */
 export type Allocate<L extends Latent> = (n: number) => L;
 
 /** `Σ factor·array`, not computed yet; no array twice. */
@@ -54,7 +54,7 @@ export function computeInto(out: Latent, terms: Sum<Latent>): void {
   );
   const [a, b, c, d, e, ...more] = terms;
   if (a === undefined) out.fill(0);
-  else if (b === undefined) addTwo(out, a, [0, a[1]]);
+  else if (b === undefined) scale(out, a);
   else if (c === undefined) addTwo(out, a, b);
   else if (d === undefined) addThree(out, a, b, c);
   else if (e === undefined) addFour(out, a, b, c, d);
@@ -71,6 +71,10 @@ export function combiner<L extends Latent>(allocate: Allocate<L>): Combine<L> {
     return out;
   };
 }
+
+/** The arrays that a vector is made of. */
+export const arraysOf = <L extends Latent>(vector: Vector<L>): readonly L[] =>
+  isSum(vector) ? vector.map(([, array]) => array) : [vector];
 
 /** The array that a vector is, computed only if it is more than one array. */
 export function settled<L extends Latent>(vector: Vector<L>, combine: Combine<L>): L {

@@ -6,24 +6,24 @@ const MIDDLE = 397;
 /** The next word of the sequence, 0…2^32−1. */
 export type NextWord = () => number;
 
-/** `init_genrand` of the reference code: fills the state from one 32-bit seed. */
-function initialState(seed: number): Uint32Array {
-  const state = new Uint32Array(SIZE);
-  let word = seed >>> 0;
+/** `init_genrand` of the reference code: fills the state from one 32-bit seed. Words are signed here, of the same bits. */
+function initialState(seed: number): Int32Array {
+  const state = new Int32Array(SIZE);
+  let word = seed | 0;
   state[0] = word;
   for (let i = 1; i < SIZE; i++) {
-    word = (Math.imul(1812433253, word ^ (word >>> 30)) + i) >>> 0;
+    word = (Math.imul(1812433253, word ^ (word >>> 30)) + i) | 0;
     state[i] = word;
   }
   return state;
 }
 
 /** `x_{k+n} = x_{k+m} ⊕ (x_k^upper | x_{k+1}^lower)·A` (eq. 2.1) for all 624 words, in place. */
-function twist(state: Uint32Array): void {
-  const word = (i: number): number => state[i < SIZE ? i : i - SIZE] ?? 0;
-  for (let k = 0; k < SIZE; k++) {
-    const y = (word(k) & 0x80000000) | (word(k + 1) & 0x7fffffff);
-    state[k] = word(k + MIDDLE) ^ (y >>> 1) ^ (-(y & 1) & 0x9908b0df);
+function twist(state: Int32Array): void {
+  const after = (i: number): number => (i + 1 === SIZE ? 0 : i + 1);
+  for (let k = 0, next = 1, far = MIDDLE; k < SIZE; k++, next = after(next), far = after(far)) {
+    const y = ((state[k] ?? 0) & 0x80000000) | ((state[next] ?? 0) & 0x7fffffff);
+    state[k] = (state[far] ?? 0) ^ (y >>> 1) ^ (-(y & 1) & 0x9908b0df);
   }
 }
 

@@ -5,16 +5,19 @@
 import { assert, fail, throwIfAborted } from '../base/errors.js';
 import {
   allFinite,
+  arraysOf,
   combiner,
   computeInto,
   requireFinite,
   sum,
   type Allocate,
+  type Combine,
   type Latent,
   type Sum,
 } from './latent.js';
 import type { Level } from './level.js';
 import type { Generator } from './noise.js';
+import { createRecycler } from './recycler.js';
 import type { Env, Memory } from './rules/rule.js';
 import type { Sampler } from './sampler.js';
 
@@ -26,7 +29,7 @@ export interface Place {
   readonly step: number;
 }
 
-/** One evaluation and what came of it. Arrays are the run's own: read them, do not write them; `input` is written over by the next evaluation. */
+/** One evaluation and what came of it. Arrays are the run's own: read them at once, do not write them; later steps write over them. */
 export interface EvaluationEvent<L extends Latent> extends Place {
   readonly timestep: number;
   /** What the network was given: the latent, scaled. */
@@ -69,9 +72,9 @@ export interface SampleResult<L extends Latent> {
 }
 
 /** Noise for the rules: float32 draws of the generator, in the run's precision. */
-function noiseSource<L extends Latent>(allocate: Allocate<L>, n: number, { randn }: Pick<Generator, 'randn'>): () => L {
+function noiseSource<L extends Latent>(take: Allocate<L>, n: number, { randn }: Pick<Generator, 'randn'>): () => L {
   return () => {
-    const noise = allocate(n);
+    const noise = take(n);
     noise.set(randn(n));
     return noise;
   };
@@ -94,9 +97,7 @@ const describe = (sampler: Sampler, { step, evaluation, timestep }: Place & { re
   `step ${step + 1} of ${sampler.steps} (evaluation ${evaluation + 1}, timestep ${timestep})`;
 
 /** The network as the rules see it: D(x; level) = c_skip·x + c_out·F(c_in·x; timestep). */
-function denoiser<L extends Latent>(allocate: Allocate<L>, sampler: Sampler, run: Run<L>) {
-  const combine = combiner(allocate);
-  const scratch = allocate(run.latents.length);
+function denoiser<L extends Latent>(scratch: L, combine: Combine<L>, sampler: Sampler, run: Run<L>) {
   let evaluation = 0;
   let pending: Pending<L> | undefined;
   let checked: L | undefined;
@@ -143,7 +144,10 @@ function denoiser<L extends Latent>(allocate: Allocate<L>, sampler: Sampler, run
     pending = { ...place, timestep, input, output, estimate };
     return estimate;
   };
-  return { denoise, settle, check, evaluations: () => evaluation };
+  /** Arrays that the next report needs. */
+  const inUse = (): readonly L[] =>
+    pending === undefined ? [] : [pending.input, pending.output, ...arraysOf(pending.estimate)];
+  return { denoise, settle, check, inUse, evaluations: () => evaluation };
 }
 
 /** `sample` in the precision of `allocate`. */
@@ -154,9 +158,11 @@ export async function sampleWith<L extends Latent>(
 ): Promise<SampleResult<L>> {
   const { begin = 0, end = sampler.steps } = run;
   checkedRange(sampler.steps, begin, end);
-  const combine = combiner(allocate);
-  const network = denoiser(allocate, sampler, run);
-  const noise = noiseSource(allocate, run.latents.length, run.generator);
+  const n = run.latents.length;
+  const arrays = createRecycler(allocate, n);
+  const combine = combiner(arrays.take);
+  const network = denoiser(allocate(n), combine, sampler, run);
+  const noise = noiseSource(arrays.take, n, run.generator);
   let x = run.begin === undefined ? combine([sampler.initNoiseSigma, run.latents]) : run.latents;
   let memory: Memory<L> = [];
   for (const interval of sampler.intervals.slice(begin, end)) {
@@ -166,6 +172,7 @@ export async function sampleWith<L extends Latent>(
     network.check(next, step);
     x = run.afterStep?.(next, { step, next: interval.levels[step + 1] }) ?? next;
     memory = past;
+    arrays.keepOnly(new Set([x, ...network.inUse(), ...memory.flatMap((p) => [p.x, ...arraysOf(p.m)])]));
   }
   network.settle(x);
   throwIfAborted(run.signal);

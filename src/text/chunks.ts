@@ -29,8 +29,8 @@ export function chunkPrompts(tokenizer: ClipTokenizer, positive: string, negativ
   return { positive: rows(wanted), negative: rows(unwanted) };
 }
 
-/** Begin, ids, end, padding. */
-function toRow(ids: readonly number[], { bos, eos, pad, length }: ClipTokenizer): Int32Array {
+/** One row: begin, `ids` (75 at most), end, padding. */
+export function toRow(ids: readonly number[], { bos, eos, pad, length }: ClipTokenizer): Int32Array {
   const row = new Int32Array(length).fill(pad);
   row.set([bos, ...ids, eos]);
   return row;

@@ -13,6 +13,8 @@ export interface ClipTokenizer {
   readonly length: number;
   /** The ids of `text`, without begin and end, of any number; `''` gives none. Takes time n·log n. */
   encode(text: string): number[];
+  /** Whether the token of this id is the last of its word, and no special one. */
+  endsWord(id: number): boolean;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface ClipTokenizer {
  */
 export function createClipTokenizer(files: TokenizerFiles): ClipTokenizer {
   const vocabulary = parseClipVocabulary(files);
-  const { bos, eos, pad, size, length, special } = vocabulary;
+  const { bos, eos, pad, size, length, special, wordEnds } = vocabulary;
   const split = specialPattern([...special.keys()]);
   return {
     bos,
@@ -34,6 +36,7 @@ export function createClipTokenizer(files: TokenizerFiles): ClipTokenizer {
         const id = special.get(part);
         return id === undefined ? encodePlain(part, vocabulary) : [id];
       }),
+    endsWord: (id) => wordEnds[id] === 1,
   };
 }
 

@@ -19,6 +19,8 @@ export interface ClipVocabulary {
   readonly size: number;
   /** Ids per encoder call, specials included: 77. */
   readonly length: number;
+  /** 1 for the ids of tokens that end a word. */
+  readonly wordEnds: Uint8Array;
 }
 
 const END_OF_WORD = '</w>';
@@ -35,6 +37,9 @@ export function parseClipVocabulary(files: TokenizerFiles): ClipVocabulary {
   const spellings = new Set([names.bos, names.eos, names.unk, names.pad, ...names.more, ...added]);
   const unk = idOf(names.unk, 'unknown');
   const bytes = byteCharacters();
+  const size = [...ids.values()].reduce((largest, id) => Math.max(largest, id), 0) + 1;
+  const wordEnds = new Uint8Array(size);
+  for (const [token, id] of ids) if (token.endsWith(END_OF_WORD)) wordEnds[id] = 1;
   return {
     inner: bytes.map((character) => ids.get(character) ?? unk),
     final: bytes.map((character) => ids.get(character + END_OF_WORD) ?? unk),
@@ -43,8 +48,9 @@ export function parseClipVocabulary(files: TokenizerFiles): ClipVocabulary {
     bos: idOf(names.bos, 'begin'),
     eos: idOf(names.eos, 'end'),
     pad: idOf(names.pad, 'padding'),
-    size: [...ids.values()].reduce((largest, id) => Math.max(largest, id), 0) + 1,
+    size,
     length: names.length,
+    wordEnds,
   };
 }
 

@@ -9,7 +9,7 @@ export interface Comparison {
 }
 
 export interface Outcome {
-  readonly kind: 'noise' | 'tokens' | 'cases' | 'schedulers';
+  readonly kind: 'noise' | 'tokens' | 'weights' | 'cases' | 'schedulers';
   readonly name: string;
   /** `unsupported`: this build says with a typed error that it cannot do it yet. */
   readonly status: 'passed' | 'failed' | 'unsupported';
@@ -42,13 +42,25 @@ export function isWithin({ worst, allowed }: Comparison): boolean {
   return worst <= allowed;
 }
 
+/** The outcome of comparisons; of none, a failure. `start`: `performance.now()` at the beginning. */
+export function outcomeOf(
+  kind: Outcome['kind'],
+  name: string,
+  comparisons: readonly Comparison[],
+  start: number,
+): Outcome {
+  const status = comparisons.length > 0 && comparisons.every(isWithin) ? 'passed' : 'failed';
+  return { kind, name, status, comparisons, seconds: (performance.now() - start) / 1000 };
+}
+
 /** How near to its limit: 1 is at the limit; exact comparisons are 0 or infinite. */
 function strain({ worst, allowed }: Comparison): number {
   if (worst === 0) return 0;
   return allowed === 0 ? Infinity : worst / allowed;
 }
 
-function worstOf(comparisons: readonly Comparison[]): Comparison | undefined {
+/** The comparison nearest to its limit, or furthest beyond it. */
+export function worstOf(comparisons: readonly Comparison[]): Comparison | undefined {
   return comparisons.reduce<Comparison | undefined>(
     (a, b) => (a === undefined || strain(b) > strain(a) ? b : a),
     undefined,

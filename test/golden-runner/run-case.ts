@@ -13,8 +13,13 @@ interface GoldenCase {
   readonly seeds: readonly (number | string)[];
   readonly files: { readonly tensors: readonly string[]; readonly images: readonly string[] };
   readonly tolerance: CaseTolerance;
+  /** Rules that the request alone does not say. */
+  readonly assume?: Readonly<Record<string, unknown>>;
   readonly scheduler: { readonly timesteps: readonly number[]; readonly sigmas?: readonly (number | string)[] };
 }
+
+/** What a case may assume beyond its request, and what this build does (goldens of the other choice are for comparison). */
+const OUR_RULES: Readonly<Record<string, unknown>> = { eta: 0.3, lora_merged: true };
 
 interface PictureTrace {
   readonly order: string[];
@@ -37,6 +42,9 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
   try {
     const json = await readGoldenJson(folder, `cases/${name}/case.json`);
     const golden = json as GoldenCase & { readonly models: Readonly<Record<string, string>> }; // our own test data
+    const other = Object.entries(golden.assume ?? {}).find(([rule, value]) => OUR_RULES[rule] !== value);
+    if (other !== undefined)
+      return finish('unsupported', [], `made by another rule than this build's (${other.join(': ')})`);
     const engine = await engineFor(golden.models);
     const traces: PictureTrace[] = [];
     const pictures: WirePicture[] = [];

@@ -1,41 +1,12 @@
-/** @file The goldens that need no network: seeded noise, bit for bit, and token ids of every prompt. */
+/** @file The goldens that need no network and no scheduler: token ids of every prompt, and (run-noise.ts) seeded noise. */
 import { readTokenizerFiles } from '../../src/assets/tokenizer-files.js';
-import { createGenerator } from '../../src/sampling/noise.js';
 import { createClipTokenizer } from '../../src/text/clip-tokenizer.js';
 import { readGoldenJson, type GoldenFolder } from './files.js';
-import { compare, isWithin, type Comparison, type Outcome } from './report.js';
+import { compare, outcomeOf, type Comparison, type Outcome } from './report.js';
+
+export { runNoise } from './run-noise.js';
 
 const EXACT = { absolute: 0, relative: 0 } as const;
-
-interface NoiseDraw {
-  readonly seed: string;
-  readonly dtype: 'f32' | 'f64' | 'f16' | 'bf16';
-  readonly n: number;
-  readonly sha256: string;
-}
-
-/** Every float32 and half draw's SHA-256; one mismatch is a failure at that draw. */
-export async function runNoise(folder: GoldenFolder): Promise<Outcome> {
-  const start = performance.now();
-  const { randn } = (await readGoldenJson(folder, 'noise/noise.json')) as { readonly randn: readonly NoiseDraw[] };
-  const comparisons: Comparison[] = [];
-  for (const { seed, dtype, n, sha256 } of randn) {
-    if (dtype === 'f64') continue; // within 1e-14, not to the bit: the unit tests compare the values
-    const generator = createGenerator(BigInt(seed));
-    const values =
-      dtype === 'f32' ? generator.randn(n) : generator.randnHalf(n, dtype === 'f16' ? 'float16' : 'bfloat16');
-    const same = (await sha256Hex(values)) === sha256;
-    comparisons.push(compare(`randn(${n}) ${dtype} seed ${seed}`, [same ? 0 : 1], [0], EXACT));
-  }
-  return outcome('noise', 'noise.json', comparisons, start);
-}
-
-async function sha256Hex(values: Float32Array | Uint16Array): Promise<string> {
-  const bytes = new Uint8Array(values.byteLength);
-  bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  const hash = await crypto.subtle.digest('SHA-256', bytes);
-  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
 
 interface PromptIds {
   readonly text: string | null;
@@ -66,12 +37,7 @@ export async function runTokens(folder: GoldenFolder): Promise<readonly Outcome[
         ),
       ];
     });
-    outcomes.push(outcome('tokens', name, comparisons, start));
+    outcomes.push(outcomeOf('tokens', name, comparisons, start));
   }
   return outcomes;
-}
-
-function outcome(kind: Outcome['kind'], name: string, comparisons: readonly Comparison[], start: number): Outcome {
-  const status = comparisons.length > 0 && comparisons.every(isWithin) ? 'passed' : 'failed';
-  return { kind, name, status, comparisons, seconds: (performance.now() - start) / 1000 };
 }

@@ -28,6 +28,7 @@ export function toleranceOf(name: string, own: CaseTolerance, finalMaxAbs: numbe
   if (/\.timestep$/.test(name)) return within(2e-4, 1e-6);
   if (/\.(prompt_embeds|pooled)\./.test(name)) return within(2e-5);
   if (/^base\.unet\.00\.out\./.test(name)) return within(5e-5);
+  if (/\.(time_ids\.\w+|timestep_cond)$/.test(name)) return within(1e-4);
   if (name === 'latents.final') return within(own.latentsFinalMaxAbs);
   if (name === 'decode.input') return within(10 * own.latentsFinalMaxAbs); // divided by the scaling factor
   if (name === 'decoded') return within(Math.max(own.decodedMaxAbs, 1e-4));

@@ -1,7 +1,8 @@
 /** @file The VAE encoder against diffusers' posterior of a real picture, and attention in blocks against attention at once. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDiffusersFolder, type DiffusersFolder } from '../../src/assets/diffusers-folder.js';
+import { readDiffusersFolder } from '../../src/assets/diffusers-folder.js';
+import type { ModelFiles } from '../../src/assets/model-files.js';
 import { VAE_IO, vaeDecoderGraph, vaeEncoderGraph } from '../../src/graphs/autoencoder-kl.js';
 import { decodePng } from '../../src/image/png.js';
 import { parseAutoencoderKLConfig } from '../../src/models/configs/autoencoder-kl.js';
@@ -17,7 +18,7 @@ import { compare, isWithin } from '../golden-runner/report.js';
 const GOLDEN = join(import.meta.dirname, '../golden');
 const options = { dialect: wasmDialect, dtype: 'float32' } as const;
 let runtime: Runtime;
-let folder: DiffusersFolder;
+let folder: ModelFiles;
 
 beforeAll(async () => {
   runtime = await createRuntime({ backend: 'wasm', loadOrt: loadOrtInNode });
@@ -35,9 +36,9 @@ describe('AutoencoderKL', () => {
       { length: 3 * area },
       (_, i) => (2 * (image.data[(i % area) * image.channels + Math.floor(i / area)] ?? 0)) / 255 - 1,
     );
-    const config = parseAutoencoderKLConfig(folder.configs.vae);
+    const config = parseAutoencoderKLConfig(folder.vae.config);
     const graph = vaeEncoderGraph(config, { batch: 1, height: image.height, width: image.width }, options);
-    const model = await runtime.openBank(await folder.openVae()).load(graph);
+    const model = await runtime.openBank(await folder.vae.open()).load(graph);
     const { [VAE_IO.moments]: moments = new Float32Array() } = await model.run({ [VAE_IO.picture]: pixels });
     await model.dispose();
     const half = moments.length / 2;
@@ -57,7 +58,7 @@ describe('AutoencoderKL', () => {
         const tokens = net.tokens('x', { n: 1, s: 64, c: 16 });
         net.output('y', net.wideAttention(tokens, tokens, tokens, { maxScores }));
       });
-      const model = await runtime.openBank(await folder.openVae()).load(graph);
+      const model = await runtime.openBank(await folder.vae.open()).load(graph);
       const { y = new Float32Array() } = await model.run({ x });
       await model.dispose();
       return y;
@@ -68,9 +69,9 @@ describe('AutoencoderKL', () => {
   });
 
   it('refuses weights that do not belong to the config, by name and shape', async () => {
-    const config = { ...parseAutoencoderKLConfig(folder.configs.vae), latentChannels: 8 };
+    const config = { ...parseAutoencoderKLConfig(folder.vae.config), latentChannels: 8 };
     const graph = vaeDecoderGraph(config, { batch: 1, height: 8, width: 8 }, options);
-    await expect(runtime.openBank(await folder.openVae()).load(graph)).rejects.toMatchObject({
+    await expect(runtime.openBank(await folder.vae.open()).load(graph)).rejects.toMatchObject({
       code: 'invalidModelFile',
       message: expect.stringMatching(
         /post_quant_conv\.weight" is \[4, 4, 1, 1\], the config asks for \[8, 8, 1, 1\]/,

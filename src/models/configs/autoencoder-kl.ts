@@ -1,9 +1,10 @@
 /** @file `vae/config.json` of an AutoencoderKL, as diffusers writes it. Data and its parser. */
 import { fail } from '../../base/errors.js';
-import { fields, wholeNumber } from '../../base/fields.js';
+import { fields, show, wholeNumber, type Fields } from '../../base/fields.js';
 
 /** Defaults are those of diffusers' `AutoencoderKL`. */
 export interface AutoencoderKLConfig {
+  readonly kind: 'kl';
   readonly inChannels: number;
   readonly outChannels: number;
   readonly latentChannels: number;
@@ -13,8 +14,11 @@ export interface AutoencoderKLConfig {
   readonly midBlockAttention: boolean;
   readonly useQuantConv: boolean;
   readonly usePostQuantConv: boolean;
-  /** latents = scalingFactor · (posterior − shift). */
+  /** The sampler's latents are the autoencoder's times this. */
   readonly scalingFactor: number;
+  /** Some SDXL autoencoders standardise each channel instead: latents = (z − mean)·scalingFactor/std. */
+  readonly latentsMean: readonly number[] | undefined;
+  readonly latentsStd: readonly number[] | undefined;
 }
 
 /** @throws invalidModelConfig, unsupportedModel */
@@ -38,10 +42,12 @@ export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json
       throw fail('invalidModelConfig', `${where}: ${channels} channels do not divide into norm_num_groups ${normNumGroups}.`);
     }
   }
+  const latentChannels = f.integer('latent_channels', 4, { max: 256 });
   return {
+    kind: 'kl',
     inChannels: f.integer('in_channels', 3),
     outChannels: f.integer('out_channels', 3),
-    latentChannels: f.integer('latent_channels', 4, { max: 256 }),
+    latentChannels,
     blockOutChannels,
     layersPerBlock: f.integer('layers_per_block', 1, { max: 16 }),
     normNumGroups,
@@ -49,5 +55,18 @@ export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json
     useQuantConv: f.boolean('use_quant_conv', true),
     usePostQuantConv: f.boolean('use_post_quant_conv', true),
     scalingFactor: f.number('scaling_factor', 0.18215, { min: 1e-6, max: 1e6 }),
+    latentsMean: perChannel(f, 'latents_mean', latentChannels),
+    latentsStd: perChannel(f, 'latents_std', latentChannels),
   };
+}
+
+/** One finite number per latent channel, or nothing. */
+function perChannel(f: Fields, key: string, channels: number): readonly number[] | undefined {
+  if (!f.has(key)) return undefined;
+  const list = f.list(key, (value, where) => {
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
+    throw fail('invalidModelConfig', `${where} must be a number, got ${show(value)}.`);
+  });
+  if (list.length !== channels) throw f.error(key, `a list of ${channels} numbers (one per latent channel)`);
+  return list;
 }

@@ -29,6 +29,10 @@ export interface UNetConfig {
   readonly flipSinToCos: boolean;
   readonly freqShift: number;
   readonly timeEmbeddingDim: number;
+  /** SDXL's added conditions: width of each time id's sinusoid, and of all of them together with the pooled text. */
+  readonly addition: { readonly timeDim: number; readonly inputDim: number } | undefined;
+  /** Width of the guidance embedding of distilled (LCM) models. */
+  readonly timeCondProjDim: number | undefined;
   /** Divides the residual sum of the mid block's resnets. */
   readonly midBlockScaleFactor: number;
   readonly sampleSize: number | undefined;
@@ -85,11 +89,18 @@ export function parseUNetConfig(json: unknown, where = 'unet/config.json'): UNet
     flipSinToCos: f.boolean('flip_sin_to_cos', true),
     freqShift: f.number('freq_shift', 0),
     timeEmbeddingDim: f.integer('time_embedding_dim', 4 * first),
+    addition: parseAddition(f),
+    timeCondProjDim: f.has('time_cond_proj_dim') ? f.integer('time_cond_proj_dim') : undefined,
     midBlockScaleFactor: f.number('mid_block_scale_factor', 1, { min: 1e-6, max: 1e6 }),
     sampleSize: typeof f.raw('sample_size') === 'number' ? f.integer('sample_size') : undefined,
   };
   checkWidths(config, where);
   return config;
+}
+
+function parseAddition(f: Fields): UNetConfig['addition'] {
+  if (!f.has('addition_embed_type')) return undefined;
+  return { timeDim: f.integer('addition_time_embed_dim'), inputDim: f.integer('projection_class_embeddings_input_dim') };
 }
 
 /** Keys that would change the network in a way that is not built yet. */
@@ -98,12 +109,11 @@ function refuseUnsupported(f: Fields): void {
   f.only('dual_cross_attention', [false], 'dual cross attention');
   f.only('class_embed_type', [], 'class conditioning');
   f.only('num_class_embeds', [], 'class conditioning');
-  f.only('addition_embed_type', [], 'added conditioning (SDXL)');
+  f.only('addition_embed_type', ['text_time'], 'another added conditioning than text_time');
   f.only('encoder_hid_dim', [], 'a projection of the text states');
   f.only('encoder_hid_dim_type', [], 'a projection of the text states');
   f.only('time_embedding_type', ['positional'], 'another time embedding than positional');
   f.only('timestep_post_act', [], 'an activation after the time embedding');
-  f.only('time_cond_proj_dim', [], 'a guidance embedding (LCM)');
   f.only('time_embedding_act_fn', [], 'an activation on the time embedding');
   f.only('resnet_time_scale_shift', ['default'], 'scale-shift time conditioning');
   f.only('resnet_skip_time_act', [false], 'resnets without time activation');

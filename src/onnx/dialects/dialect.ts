@@ -2,7 +2,7 @@
 import type { GraphBuilder } from '../builder.js';
 import type { ElementType, Value } from '../types.js';
 
-export type Activation = 'silu' | 'gelu' | 'gelu_new' | 'quick_gelu';
+export type Activation = 'silu' | 'gelu' | 'gelu_new' | 'quick_gelu' | 'relu' | 'tanh';
 
 /** Logical size of an image tensor. */
 export interface ImageSize {
@@ -40,6 +40,8 @@ export interface AttentionOptions {
   readonly heads: number;
   /** Token i sees tokens 0…i. */
   readonly causal: boolean;
+  /** Added to the scores of every head: `[1, 1, s, t]`. */
+  readonly bias?: Value | undefined;
   /** Default 1/√(head size). */
   readonly scale?: number;
 }
@@ -106,6 +108,10 @@ export function activate(at: Site, x: Value, kind: Activation): Value {
       return g.call('Gelu', [x], { scope, attributes: { approximate: 'none' } });
     case 'gelu_new':
       return g.call('Gelu', [x], { scope, attributes: { approximate: 'tanh' } });
+    case 'relu':
+      return g.call('Relu', [x], { scope });
+    case 'tanh':
+      return g.call('Tanh', [x], { scope });
     default:
       return kind satisfies never;
   }
@@ -129,12 +135,12 @@ export function fusedAttention(
   q: Value,
   k: Value,
   v: Value,
-  { n, s, t, heads, causal, scale }: AttentionOptions,
+  { n, s, t, heads, causal, bias, scale }: AttentionOptions,
 ): Value {
   const [qk, width] = [q.shape[1] ?? 0, v.shape[1] ?? 0];
   const y = at.g.call(
     'MultiHeadAttention',
-    [reshape(at, q, [n, s, qk]), reshape(at, k, [n, t, qk]), reshape(at, v, [n, t, width])],
+    [reshape(at, q, [n, s, qk]), reshape(at, k, [n, t, qk]), reshape(at, v, [n, t, width]), undefined, undefined, bias],
     {
       domain: 'com.microsoft',
       scope: at.scope,

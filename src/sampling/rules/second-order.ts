@@ -4,17 +4,13 @@ import type { Level } from '../level.js';
 import { ancestralDeviation, transfer } from './first-order.js';
 import type { Rule } from './rule.js';
 
-/** `x + (σ' − σ)·d`, d = (x − x̂₀)/σ₀ taken at another latent: the slope of that latent used from here. α = 1 throughout. */
-function alongSlope<L extends Latent>(x: L, from: Level, to: Level, slopes: readonly Slope<L>[]): Sum<L> {
-  const terms = slopes.flatMap(({ weight, at, denoised, level }) => {
-    const factor = (weight * (to.sigma - from.sigma)) / level.sigma;
-    return [[factor, at] as const, [-factor, denoised] as const];
-  });
-  return sum<L>([1, x], ...terms);
+/** `x + (σ' − σ)·d`, d = (y − x̂₀)/σ_y: the slope found at another latent y, used from x. α = 1 throughout. */
+function alongSlope<L extends Latent>(x: Vector<L>, from: Level, to: Level, { at, denoised, level }: Slope<L>): Sum<L> {
+  const factor = (to.sigma - from.sigma) / level.sigma;
+  return sum<L>([1, x], [factor, at], [-factor, denoised]);
 }
 
 interface Slope<L extends Latent> {
-  readonly weight: number;
   readonly at: L;
   readonly denoised: Vector<L>;
   readonly level: Level;
@@ -36,9 +32,9 @@ export function heun(clip: number | undefined): Rule {
       const euler = combine([1, transfer(x, denoised, from, to)]);
       if (to.sigma === 0) return [euler, []];
       const denoisedNext = restrained(await denoise(euler, to), combine);
-      const start = { weight: 0.5, at: x, denoised, level: from };
-      const end = { weight: 0.5, at: euler, denoised: denoisedNext, level: to };
-      return [combine([1, alongSlope(x, from, to, [start, end])]), []];
+      // x + ½(σ' − σ)(d + d'), of which Euler's step already is x + (σ' − σ)·d
+      const again = alongSlope(x, from, to, { at: euler, denoised: denoisedNext, level: to });
+      return [combine([0.5, euler], [0.5, again]), []];
     },
   };
 }
@@ -62,10 +58,10 @@ export function midpoint(isAncestral: boolean): Rule {
       const denoised = await denoise(x, from);
       if (via === undefined) return [combine([1, transfer(x, denoised, from, to)]), []];
       const middle = combine([1, transfer(x, denoised, from, via)]);
-      const slope = { weight: 1, at: middle, denoised: await denoise(middle, via), level: via };
-      if (!isAncestral) return [combine([1, alongSlope(x, from, to, [slope])]), []];
+      const slope = { at: middle, denoised: await denoise(middle, via), level: via };
+      if (!isAncestral) return [combine([1, alongSlope(x, from, to, slope)]), []];
       const down = { ...to, sigma: sigmaDown(from, to) };
-      const next = alongSlope(x, from, down, [slope]);
+      const next = alongSlope(x, from, down, slope);
       return [combine([1, next], [ancestralDeviation(from, to), noise()]), []];
     },
   };

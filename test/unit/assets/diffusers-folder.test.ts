@@ -39,31 +39,26 @@ const withIndex = (changes: Readonly<Record<string, unknown>>) =>
 describe('readDiffusersFolder', () => {
   it('reads the bundled model', async () => {
     const folder = await readDiffusersFolder(folderTree('models/tinyworld'));
-    expect(folder.index.pipeline).toBe('StableDiffusionPipeline');
-    expect(folder.index.components.get('unet')).toEqual(['diffusers', 'UNet2DConditionModel']);
+    expect(folder).toMatchObject({ architecture: 'sd', forceZerosForEmptyPrompt: false });
     expect(folder.card?.air).toBe('darkroom:1@1');
-    expect(folder.configs.unet).toMatchObject({ _class_name: 'UNet2DConditionModel', in_channels: 4 });
-    expect(folder.configs.vae).toMatchObject({ _class_name: 'AutoencoderKL' });
-    expect(folder.configs.textEncoder).toMatchObject({ model_type: 'clip_text_model' });
-    expect(folder.configs.scheduler).toMatchObject({ beta_schedule: 'scaled_linear' });
-    expect(folder.tokenizer.vocabulary.kind).toBe('vocab');
-    expect((await folder.openUnet()).find('conv_in.weight')?.shape[1]).toBe(4);
-    expect((await folder.openVae()).find('decoder.conv_out.weight')?.shape[0]).toBe(3);
-    expect((await folder.openTextEncoder()).find('text_model.final_layer_norm.weight')?.shape).toHaveLength(1);
+    const [encoder, ...more] = folder.encoders;
+    expect(more).toEqual([]);
+    expect(folder.unet.config).toMatchObject({ _class_name: 'UNet2DConditionModel', in_channels: 4 });
+    expect(folder.vae.config).toMatchObject({ _class_name: 'AutoencoderKL' });
+    expect(encoder?.config).toMatchObject({ model_type: 'clip_text_model' });
+    expect(folder.scheduler).toMatchObject({ beta_schedule: 'scaled_linear' });
+    expect(encoder?.tokenizer.vocabulary.kind).toBe('vocab');
+    expect((await folder.unet.open()).find('conv_in.weight')?.shape[1]).toBe(4);
+    expect((await folder.vae.open()).find('decoder.conv_out.weight')?.shape[0]).toBe(3);
+    expect((await encoder?.open())?.find('text_model.final_layer_norm.weight')?.shape).toHaveLength(1);
   });
 
   it('returns configs as they are, and does without what is optional', async () => {
     const folder = await read();
     expect(folder.card).toBeUndefined();
-    expect(folder.configs.scheduler).toEqual({ lambda_min_clipped: -Infinity });
-    expect([...folder.index.components.keys()].sort()).toEqual([
-      'scheduler',
-      'text_encoder',
-      'tokenizer',
-      'unet',
-      'vae',
-    ]);
-    expect(folder.tokenizer).toEqual({
+    expect(folder.scheduler).toEqual({ lambda_min_clipped: -Infinity });
+    expect(folder.encoders.map(({ slot }) => slot)).toEqual([1]);
+    expect(folder.encoders[0]?.tokenizer).toEqual({
       name: 'm/tokenizer',
       vocabulary: { kind: 'vocab', vocab: { a: 0 }, merges: '#version: 0.2\n' },
       config: undefined,
@@ -71,17 +66,58 @@ describe('readDiffusersFolder', () => {
     });
   });
 
+  it('takes both text encoders of Stable Diffusion XL, and only the second of its refiner', async () => {
+    const second = {
+      'text_encoder_2/config.json': '{"hidden_size": 9}',
+      'tokenizer_2/vocab.json': '{"b": 0}',
+      'tokenizer_2/merges.txt': '#version: 0.2\n',
+    };
+    const parts = {
+      text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
+      tokenizer_2: ['transformers', 'CLIPTokenizer'],
+    };
+    const index2 = (changes: object) => ({
+      ...second,
+      'model_index.json': JSON.stringify({ ...index, ...parts, ...changes }),
+    });
+    const base = await read(index2({ _class_name: 'StableDiffusionXLPipeline' }));
+    expect(base).toMatchObject({
+      architecture: 'sdxl',
+      forceZerosForEmptyPrompt: true,
+      requiresAestheticsScore: false,
+    });
+    expect(base.encoders.map(({ slot, config }) => [slot, config])).toEqual([
+      [1, { hidden_size: 8 }],
+      [2, { hidden_size: 9 }],
+    ]);
+    const refiner = await read(
+      index2({
+        _class_name: 'StableDiffusionXLImg2ImgPipeline',
+        text_encoder: [null, null],
+        tokenizer: [null, null],
+        force_zeros_for_empty_prompt: false,
+        requires_aesthetics_score: true,
+      }),
+    );
+    expect(refiner).toMatchObject({
+      architecture: 'sdxl-refiner',
+      forceZerosForEmptyPrompt: false,
+      requiresAestheticsScore: true,
+    });
+    expect(refiner.encoders.map(({ slot }) => slot)).toEqual([2]);
+  });
+
   it('takes tokenizer.json where the two files are not both there', async () => {
     for (const missing of ['tokenizer/vocab.json', 'tokenizer/merges.txt']) {
-      const { tokenizer } = await read({ [missing]: undefined, 'tokenizer/tokenizer.json': '{"model":1}' });
-      expect(tokenizer.vocabulary).toEqual({ kind: 'tokenizerJson', json: { model: 1 } });
+      const { encoders } = await read({ [missing]: undefined, 'tokenizer/tokenizer.json': '{"model":1}' });
+      expect(encoders[0]?.tokenizer.vocabulary).toEqual({ kind: 'tokenizerJson', json: { model: 1 } });
     }
     const paged = await read({
       'tokenizer/vocab.json': PAGE,
       'tokenizer/tokenizer.json': '{}',
       'tokenizer/tokenizer_config.json': PAGE,
     });
-    expect(paged.tokenizer).toMatchObject({ vocabulary: { kind: 'tokenizerJson' }, config: undefined });
+    expect(paged.encoders[0]?.tokenizer).toMatchObject({ vocabulary: { kind: 'tokenizerJson' }, config: undefined });
   });
 
   it('takes a page in place of an optional file for no file', async () => {
@@ -106,13 +142,12 @@ describe('readDiffusersFolder', () => {
 
   it('names missing weights when they are opened', async () => {
     const folder = await read();
-    expect((await problemOf(() => folder.openVae())).message).toContain('vae/diffusion_pytorch_model.safetensors');
-    expect((await problemOf(() => folder.openTextEncoder())).message).toContain('text_encoder/model.safetensors');
+    expect((await problemOf(() => folder.vae.open())).message).toContain('vae/diffusion_pytorch_model.safetensors');
+    expect((await problemOf(() => folder.encoders[0]?.open())).message).toContain('text_encoder/model.safetensors');
   });
 
   it.each([
-    ['StableDiffusionXLPipeline', 'Stable Diffusion XL model'],
-    ['StableDiffusionXLImg2ImgPipeline', 'refiner'],
+    ['StableDiffusionXLInpaintPipeline', 'Stable Diffusion XL inpainting model'],
     ['StableDiffusion3Pipeline', 'Stable Diffusion 3'],
     ['StableDiffusionInpaintPipeline', 'inpainting'],
     ['FluxPipeline', 'FLUX.1'],
@@ -127,9 +162,9 @@ describe('readDiffusersFolder', () => {
   });
 
   it('refuses other classes of parts, and parts left out', async () => {
-    const other = await problemOf(() => withIndex({ vae: ['diffusers', 'AutoencoderTiny'] }));
+    const other = await problemOf(() => withIndex({ vae: ['diffusers', 'VQModel'] }));
     expect(other).toMatchObject({ code: 'unsupportedModel' });
-    expect(other.message).toContain('"vae" is of class "AutoencoderTiny"; AutoencoderKL was expected');
+    expect(other.message).toContain('"vae" is of class "VQModel"; AutoencoderKL or AutoencoderTiny was expected');
     for (const value of [[null, null], undefined, 'UNet2DConditionModel', ['diffusers'], [1, 2]]) {
       expect((await problemOf(() => withIndex({ unet: value }))).code).toBe('invalidModelConfig');
     }

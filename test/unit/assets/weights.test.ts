@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { filesTree, memoryTree } from '../../../src/assets/file-tree.js';
 import { openWeights, type WeightFile, type WeightOptions } from '../../../src/assets/weights.js';
-import { AUTOENCODER_LAYOUT, CLIP_TEXT_LAYOUT, UNET_LAYOUT } from '../../../src/models/weight-names.js';
+import { AUTOENCODER_LAYOUT, CLIP_TEXT_LAYOUT, UNET_LAYOUT } from '../../../src/models/layouts/diffusers.js';
 import { float32Bytes, folderTree, problemOf, safetensors, utf8, type Stored } from './support.js';
 
 const f32 = (shape: readonly number[], ...values: number[]): Stored => ({

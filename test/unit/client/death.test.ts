@@ -26,16 +26,25 @@ describe('death of the worker', () => {
   it('registers the models again in the new worker', async () => {
     const file = new File(['{}'], 'model.safetensors');
     const { darkroom, workers } = setUp(() => fakeWorker(makes(picture())), {
-      models: { 'a:1@1': 'https://example.org/a/' },
+      models: {
+        'a:1@1': 'https://example.org/a/',
+        'c:1@1': { source: 'huggingface:owner/repo', distillation: 'turbo' },
+      },
     });
     await darkroom.registerModel('b:1@1', [file]);
+    await darkroom.registerModel({ air: 'a:1@1', source: 'https://example.org/b/', defaults: { steps: 4 } });
     workers[0]?.fire('error');
     await darkroom.imageInference(REQUEST);
-    const expected = {
-      'a:1@1': { kind: 'url', url: 'https://example.org/a/' },
-      'b:1@1': { kind: 'files', files: [{ path: 'model.safetensors', file: expect.any(Blob) as Blob }] },
-    };
-    expect(workers[0]?.calls).toEqual(['start', 'registerModel b:1@1']);
+    const expected = [
+      { air: 'c:1@1', source: { kind: 'url', url: 'huggingface:owner/repo' }, distillation: 'turbo' },
+      {
+        air: 'b:1@1',
+        source: { kind: 'files', files: [{ path: 'model.safetensors', file: expect.any(Blob) as Blob }] },
+      },
+      { air: 'a:1@1', source: { kind: 'url', url: 'https://example.org/b/' }, defaults: { steps: 4 } },
+    ];
+    expect(workers[0]?.calls).toEqual(['start', 'registerModel b:1@1', 'registerModel a:1@1']);
+    expect(workers[0]?.registered).toEqual(expected.slice(1));
     expect(workers[1]?.started[0]?.models).toEqual(expected);
   });
 

@@ -5,6 +5,7 @@ import type {
   DeviceInfo,
   PipelineWorker,
   WireEvent,
+  WireModel,
   WireOutcome,
   WirePicture,
   WorkerOptions,
@@ -23,6 +24,7 @@ export interface FakeWorker extends WorkerPort {
   readonly calls: readonly string[];
   readonly started: readonly WorkerOptions[];
   readonly tasks: readonly unknown[];
+  readonly registered: readonly WireModel[];
   readonly terminated: boolean;
   /** As a browser does when the script throws or cannot be loaded (`error`), or a message cannot be read. */
   fire(type: 'error' | 'messageerror', message?: string): void;
@@ -38,6 +40,7 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
   const calls: string[] = [];
   const started: WorkerOptions[] = [];
   const tasks: unknown[] = [];
+  const registered: WireModel[] = [];
   const jobs = new Map<string, { readonly number: number; readonly cancel: () => void }>();
   let terminated = false;
 
@@ -47,9 +50,10 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
       started.push(options);
       return overrides.start?.(options) ?? Promise.resolve({ ok: true, value: DEVICE });
     },
-    registerModel: (name, source) => {
-      calls.push(`registerModel ${name}`);
-      return overrides.registerModel?.(name, source) ?? Promise.resolve({ ok: true, value: undefined });
+    registerModel: (model) => {
+      calls.push(`registerModel ${model.air}`);
+      registered.push(model);
+      return overrides.registerModel?.(model) ?? Promise.resolve({ ok: true, value: undefined });
     },
     run: (jobId, job, onEvent) => {
       const number = jobs.size + 1;
@@ -75,6 +79,7 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
     calls,
     started,
     tasks,
+    registered,
     get terminated() {
       return terminated;
     },

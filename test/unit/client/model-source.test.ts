@@ -1,6 +1,6 @@
 /** @file What a page may call a model's source. */
 import { describe, expect, it } from 'vitest';
-import { toWireSource } from '../../../src/client/model-source.js';
+import { toWireModel, toWireSource } from '../../../src/client/model-source.js';
 
 type Tree = { readonly [name: string]: Tree | string };
 
@@ -42,6 +42,13 @@ describe('toWireSource', () => {
     });
   });
 
+  it('passes on a Hub repo, capitals and all', async () => {
+    expect(await toWireSource('huggingface:Owner/Repo@refs/pr/1', 'https://example.org/app/')).toEqual({
+      kind: 'url',
+      url: 'huggingface:Owner/Repo@refs/pr/1',
+    });
+  });
+
   it.each(['models/a', 'javascript:alert(1)', 'data:text/plain,x', ''])('refuses the address %j', async (url) => {
     await expect(toWireSource(url, undefined)).rejects.toMatchObject({
       code: 'invalidModel',
@@ -62,10 +69,25 @@ describe('toWireSource', () => {
     expect(await paths(folder('sd', tree))).toEqual(['model_index.json', 'unet/config.json']);
   });
 
+  it('takes the handle of a file', async () => {
+    const file = new File(['x'], 'model.safetensors');
+    const handle = { kind: 'file', name: file.name, getFile: () => Promise.resolve(file) };
+    expect(await paths(handle as unknown as FileSystemFileHandle)).toEqual(['model.safetensors']); // as a browser's
+  });
+
   it('refuses an empty folder and one that is too large to be a model', async () => {
     await expect(toWireSource([], undefined)).rejects.toMatchObject({ code: 'missingModelFile' });
     const many = Object.fromEntries(Array.from({ length: 5001 }, (_, i) => [`f${i}`, 'x']));
     await expect(toWireSource(folder('home', many), undefined)).rejects.toMatchObject({ code: 'invalidModel' });
+  });
+
+  it('keeps what is said of a model, and refuses one without a name', async () => {
+    const model = { air: 'a:1@1', source: 'https://example.org/', overrides: { prediction: 'v_prediction' } } as const;
+    expect(await toWireModel(model, undefined)).toEqual({
+      ...model,
+      source: { kind: 'url', url: 'https://example.org/' },
+    });
+    await expect(toWireModel({ ...model, air: ' ' }, undefined)).rejects.toMatchObject({ code: 'invalidModel' });
   });
 
   it('does not follow folders without end', async () => {

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { elementCount } from '../../../src/base/dtype.js';
 import { vaeDecoderGraph, vaeEncoderGraph } from '../../../src/graphs/autoencoder-kl.js';
+import { tinyDecoderGraph } from '../../../src/graphs/autoencoder-tiny.js';
 import { clipTextGraph } from '../../../src/graphs/clip-text.js';
 import { unetGraph } from '../../../src/graphs/unet.js';
 import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
+import { parseAutoencoderTinyConfig } from '../../../src/models/configs/autoencoder-tiny.js';
 import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
 import { parseUNetConfig } from '../../../src/models/configs/unet.js';
 import { wasmDialect } from '../../../src/onnx/dialects/wasm.js';
@@ -46,13 +48,16 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))(
   (_, dialect) => {
     const options = { dialect, dtype: 'float32' } as const;
 
-    it.each(['sd15-unet', 'sd21-unet'])('%s reads exactly the published weights', (name) => {
-      const { config, tensors, parameters } = published(name);
-      const graph = unetGraph(parseUNetConfig(config), { batch: 2, height: 64, width: 64, textTokens: 77 }, options);
-      const expected = new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)]));
-      expect(weightsOf(graph)).toEqual(expected);
-      expect(Object.values(tensors).reduce((sum, shape) => sum + elementCount(shape), 0)).toBe(parameters);
-    });
+    it.each(['sd15-unet', 'sd21-unet', 'sdxl-unet', 'sdxl-refiner-unet', 'sd15-lcm-unet'])(
+      '%s reads exactly the published weights',
+      (name) => {
+        const { config, tensors, parameters } = published(name);
+        const graph = unetGraph(parseUNetConfig(config), { batch: 2, height: 64, width: 64, textTokens: 77 }, options);
+        const expected = new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)]));
+        expect(weightsOf(graph)).toEqual(expected);
+        expect(Object.values(tensors).reduce((sum, shape) => sum + elementCount(shape), 0)).toBe(parameters);
+      },
+    );
 
     it('the autoencoder, decoder and encoder together, reads exactly the published weights', () => {
       const { config, tensors } = published('sd-vae');
@@ -64,14 +69,21 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))(
       );
     });
 
-    it.each(['clip-l', 'clip-h'])('%s reads the published weights, but for the token table', (name) => {
+    it.each(['clip-l', 'clip-h', 'clip-g'])('%s reads the published weights, but for the token table', (name) => {
       const { config, tensors } = published(name);
-      const graph = clipTextGraph(parseClipTextConfig(config), { batch: 1, tokens: 77, clipSkips: [0] }, options);
+      const graph = clipTextGraph(
+        parseClipTextConfig(config),
+        { tokens: 77, hidden: [{ skip: 0, norm: true }], projected: name === 'clip-g', masked: false },
+        options,
+      );
       const named = Object.entries(tensors).map(
-        ([key, shape]) => [key.startsWith('text_model.') ? key : `text_model.${key}`, squeeze(shape)] as const,
+        ([key, shape]) =>
+          [/^(text_model|text_projection)\./.test(key) ? key : `text_model.${key}`, squeeze(shape)] as const,
       );
       const unread = named.filter(([key]) => !weightsOf(graph).has(key)).map(([key]) => key);
-      expect(unread.filter((key) => !/token_embedding|position_ids|text_projection/.test(key))).toEqual([]);
+      const expected =
+        name === 'clip-g' ? /token_embedding|position_ids/ : /token_embedding|position_ids|text_projection/;
+      expect(unread.filter((key) => !expected.test(key))).toEqual([]);
       expect([...weightsOf(graph)].filter(([key, shape]) => new Map(named).get(key) !== shape)).toEqual([]);
     });
 

@@ -1,6 +1,6 @@
 /** @file The bundled models: every file of their folders has its address, and nothing else has. */
-import { readdirSync } from 'node:fs';
-import { relative } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { BUNDLED_MODELS } from '../../../src/models/bundled.js';
@@ -10,8 +10,10 @@ const MODELS = fileURLToPath(new URL('../../../models', import.meta.url));
 describe('bundled models', () => {
   it('have an address for each of their files', () => {
     const addresses = BUNDLED_MODELS.flatMap(({ files }) => Object.values(files)).map((url) => fileURLToPath(url));
-    const onDisk = readdirSync(MODELS, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && entry.parentPath !== MODELS)
+    const folders = readdirSync(MODELS).filter((name) => existsSync(join(MODELS, name, 'model_index.json')));
+    const onDisk = folders
+      .flatMap((name) => readdirSync(join(MODELS, name), { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
       .map((entry) => `${entry.parentPath}/${entry.name}`);
     expect(addresses.sort()).toEqual(onDisk.sort());
   });

@@ -26,7 +26,7 @@ describe('parseCard', () => {
   it('fills in what may be left out', () => {
     expect(parseCard({ ...minimal, comment: 'kept out' })).toEqual({
       ...minimal,
-      defaults: { width: 512, height: 768, steps: 20, CFGScale: 7, scheduler: 'Default' },
+      defaults: { width: 512, height: 768 },
       latentRgb: LATENT_RGB.sd2,
     });
     expect(parseCard({ ...minimal, defaults: { steps: 4 }, latentRgb: { factors: [[1, 2, 3]] } })).toMatchObject({
@@ -40,7 +40,7 @@ describe('parseCard', () => {
     [{ air: ' ' }, '"air" must be a string that is not empty, got " "'],
     [{ name: 3 }, '"name" must be a string, got 3'],
     [{ licence: null }, '"licence" must be a string'],
-    [{ family: 'flux' }, '"family" must be one of sd1, sd2, got "flux"'],
+    [{ family: 'flux' }, '"family" must be one of sd1, sd2, sdxl, sdxl-refiner, got "flux"'],
     [{ native: 512 }, '"native" must be a list, got 512'],
     [{ native: [512] }, '"native" must be [width, height]'],
     [{ native: [512, 512, 512] }, '"native" must be [width, height]'],
@@ -52,6 +52,7 @@ describe('parseCard', () => {
     [{ defaults: { steps: 0 } }, '"steps" must be a whole number from 1 to 100, got 0'],
     [{ defaults: { CFGScale: 51 } }, '"CFGScale" must be a number from 0 to 50, got 51'],
     [{ defaults: { scheduler: 1 } }, '"scheduler" must be a string, got 1'],
+    [{ defaults: { scheduler: 'Fast' } }, '"scheduler" must be one of the scheduler names'],
     [{ latentRgb: {} }, '"latentRgb": "factors" must be a list, got nothing'],
     [{ latentRgb: { factors: [] } }, '"factors" must be one [red, green, blue] per latent channel'],
     [{ latentRgb: { factors: [[1, 2]] } }, '"factors"[0] must be three finite numbers [red, green, blue], got a list of 2'],

@@ -6,7 +6,7 @@ import { sample } from '../../../src/sampling/sample.js';
 import { createSampler, type Sampler } from '../../../src/sampling/sampler.js';
 import { distance, maxAbs } from './golden-cases.js';
 import { goldenJson, openGolden } from './safetensors-reader.js';
-import * as TOL from './tolerance.js';
+import * as TOL from '../../golden-runner/scheduler-tolerances.js';
 
 interface ScheduleRow {
   readonly model: string;
@@ -74,7 +74,7 @@ describe('flow trajectories', () => {
       latents: start,
       generator: { randn: () => part(noises, draws++) },
       predict: (_, __, { evaluation }) => Promise.resolve(part(velocities, evaluation)),
-      onEvaluation: (event) => seen.push(event.sample),
+      onEvaluation: (event) => seen.push(event.sample.slice()),
     });
     expect(sampler.stochastic).toBe(trajectory.stochastic);
     expect(seen).toHaveLength(trajectory.steps);

@@ -1,125 +1,90 @@
-/** @file Every accepted scheduler name against diffusers' runs: timesteps, sigmas, trajectories in float32, end points in float64. */
+/** @file Every accepted scheduler name against diffusers' runs, by the golden runner's own code; and that this code can fail. */
 import { describe, expect, it } from 'vitest';
 import { SCHEDULER_NAMES } from '../../../src/request/scheduler-names.js';
-import { SCHEDULER_CLASSES } from '../../../src/sampling/classes.js';
-import { createGenerator } from '../../../src/sampling/noise.js';
-import { sample, sampleWith } from '../../../src/sampling/sample.js';
-import { assembleSampler, createSampler, designSampler, type SamplerRequest } from '../../../src/sampling/sampler.js';
-import {
-  book,
-  closedFormModel,
-  distance,
-  fileOf,
-  maxAbs,
-  names,
-  namesOf,
-  requestsOf,
-  row,
-  storedTables,
-  type GoldenCase,
-} from './golden-cases.js';
-import { openGolden } from './safetensors-reader.js';
-import * as TOL from './tolerance.js';
+import { createSampler } from '../../../src/sampling/sampler.js';
+import { describeOutcome, isWithin } from '../../golden-runner/report.js';
+import { runNoise } from '../../golden-runner/run-noise.js';
+import { runSchedulerTables } from '../../golden-runner/run-scheduler-tables.js';
+import { runVariant, schedulerVariants } from '../../golden-runner/run-schedulers.js';
+import { namesOf, requestsOf } from '../../golden-runner/scheduler-goldens.js';
+import { book, goldenFolder, goldens, names } from './golden-cases.js';
 
-const cases = book.cases.filter(({ kind }) => kind === 'txt2img');
-const variants = [...new Set(cases.map(({ variant }) => variant))];
-const zeroSnrBetas = [...openGolden('schedulers/tables.safetensors').read('zero_snr/betas').values];
-
-const isZeroSnr = (c: GoldenCase): boolean => c.base === 'zsnr';
-const float32Model = (input: Float32Array, timestep: number): Promise<Float32Array> =>
-  Promise.resolve(Float32Array.from(closedFormModel(input, timestep)));
-
-function timestepTolerance(c: GoldenCase): number {
-  if (c.timestepType === 'int64') return 0;
-  if (c.class === 'KDPM2AncestralDiscreteScheduler' && c.steps < 5) return TOL.TIMESTEP_CANCELLED;
-  return isZeroSnr(c) ? TOL.TIMESTEP_ZERO_SNR : TOL.TIMESTEP;
-}
-
-function checkTables(c: GoldenCase, request: SamplerRequest): void {
-  const sampler = createSampler(request);
-  const stored = [...fileOf(c).read(`${c.id}/timesteps`).values];
-  expect(distance(sampler.timesteps, stored), `${c.id} timesteps`).toBeLessThanOrEqual(timestepTolerance(c));
-  expect(sampler.evaluations, `${c.id} evaluations`).toBe(c.evals);
-  const { sigmas } = storedTables(c);
-  sigmas.forEach((sigma, i) => {
-    const off = Math.abs(sigma - (sampler.sigmas[i] ?? NaN));
-    expect(off, `${c.id} sigma ${i}`).toBeLessThanOrEqual(sigma * (isZeroSnr(c) ? TOL.SIGMA_ZERO_SNR : TOL.SIGMA));
-  });
-  const init = Math.abs(sampler.initNoiseSigma / c.initNoiseSigma - 1);
-  expect(init, `${c.id} initNoiseSigma`).toBeLessThanOrEqual(TOL.SIGMA);
-}
-
-async function checkFloat32(c: GoldenCase, request: SamplerRequest): Promise<void> {
-  const sampler = createSampler(request);
-  const generator = createGenerator(BigInt(c.seed));
-  const rows: Float32Array[] = [];
-  const noiseAt = new Set<number>();
-  const { latents } = await sample(sampler, {
-    latents: generator.randn(256),
-    generator: {
-      randn: (n) => {
-        noiseAt.add(rows.length);
-        return generator.randn(n);
-      },
-    },
-    predict: float32Model,
-    onEvaluation: (event) => rows.push(event.sample),
-  });
-  const tolerance = TOL.float32Tolerance(c.float32Error, c.maxAbs);
-  expect(distance(latents, row(c, 'x', -1)), `${c.id} end`).toBeLessThanOrEqual(tolerance);
-  expect(noiseAt.size, `${c.id} noise draws`).toBe(c.noiseAt.length);
-  if (!c.full) return;
-  rows.forEach((x, i) => {
-    const [before, want] = [row(c, 'x', i), row(c, 'x', i + 1)];
-    const limit = Math.max(tolerance, TOL.rowTolerance(maxAbs(before), maxAbs(want)));
-    expect(distance(x, want), `${c.id} row ${i}`).toBeLessThanOrEqual(limit);
-  });
-}
-
-/** The formulas alone: the stored float32 tables, everything else in float64. */
-async function checkFloat64(c: GoldenCase, request: SamplerRequest): Promise<void> {
-  const usesAlphas = storedTables(c).sigmas.length === 0;
-  const config = { ...request.config, trained_betas: zeroSnrBetas, rescale_betas_zero_snr: false };
-  const design = designSampler(
-    isZeroSnr(c) && usesAlphas && c.class !== 'PNDMScheduler' ? { ...request, config } : request,
-  );
-  const sampler = { ...assembleSampler(design, storedTables(c)), initNoiseSigma: c.initNoiseSigma64 };
-  const generator = createGenerator(BigInt(c.seed));
-  const rows: Float64Array[] = [];
-  const { latents } = await sampleWith<Float64Array>((n) => new Float64Array(n), sampler, {
-    latents: Float64Array.from(generator.randn(256)),
-    generator,
-    predict: (input, timestep) => Promise.resolve(closedFormModel(input, timestep)),
-    onEvaluation: (event) => rows.push(event.sample),
-  });
-  const tolerance = TOL.FORMULA * Math.max(1, c.maxAbs);
-  expect(distance(latents, row(c, 'x64', -1)), `${c.id} float64`).toBeLessThanOrEqual(tolerance);
-  const storedRows = fileOf(c).read(`${c.id}/x64`).shape[0] ?? 0;
-  if (storedRows !== c.evals + 1) return;
-  rows.forEach((x, i) => {
-    const want = row(c, 'x64', i + 1);
-    const limit = TOL.FORMULA * Math.max(1, maxAbs(want));
-    expect(distance(x, want), `${c.id} float64 row ${i}`).toBeLessThanOrEqual(limit);
-  });
-}
+const variants = schedulerVariants(goldens);
 
 describe('goldens', () => {
   it.each(variants)('%s', async (variant) => {
-    for (const c of cases.filter((candidate) => candidate.variant === variant)) {
-      for (const request of requestsOf(c)) {
-        checkTables(c, request);
-        await checkFloat32(c, request);
-      }
-      await checkFloat64(c, firstOf(requestsOf(c)));
-    }
+    const outcome = await runVariant(goldens, variant);
+    expect(outcome.status, describeOutcome(outcome)).toBe('passed');
+  });
+
+  it('tables', async () => {
+    const outcome = await runSchedulerTables(goldens);
+    expect(outcome.status, describeOutcome(outcome)).toBe('passed');
+    expect(outcome.comparisons.length).toBeGreaterThanOrEqual(15);
+  });
+
+  it('noise', async () => {
+    const outcome = await runNoise(goldenFolder);
+    expect(outcome.status, describeOutcome(outcome)).toBe('passed');
+    const { randn, batches, mt19937 } = JSON.parse(
+      new TextDecoder().decode(await goldenFolder.read('noise/noise.json')),
+    ) as Record<string, unknown[]>; // our own test data
+    const least = (randn?.length ?? NaN) + 3 * (batches?.length ?? NaN) + 3 * (mt19937?.length ?? NaN);
+    expect(outcome.comparisons.length).toBeGreaterThan(least);
   });
 });
 
-function firstOf(requests: readonly SamplerRequest[]): SamplerRequest {
-  const [first] = requests;
-  if (first === undefined) throw new Error('a golden case without a scheduler name');
-  return first;
-}
+describe('the runner', () => {
+  /** The goldens with one case altered. */
+  const altered = (id: string, change: Partial<(typeof book.cases)[number]>) => ({
+    ...goldens,
+    book: { ...book, cases: book.cases.filter((c) => c.id === id).map((c) => ({ ...c, ...change })) },
+  });
+  const failures = async (id: string, change: Partial<(typeof book.cases)[number]>): Promise<readonly string[]> => {
+    const variant = book.cases.find((c) => c.id === id)?.variant ?? '';
+    const { status, comparisons } = await runVariant(altered(id, change), variant);
+    expect(status).toBe('failed');
+    return comparisons.filter((c) => !isWithin(c)).map(({ name }) => name);
+  };
+
+  it('compares runs: another seed is found at the first latent', async () => {
+    const [first = ''] = await failures('ddim/sd15/5', { seed: 1 });
+    expect(first).toBe('DDIM: ddim/sd15/5 after evaluation 0');
+  });
+
+  it('compares tables, start, noise and the float64 end', async () => {
+    const found = async (change: Parameters<typeof failures>[1]): Promise<string> =>
+      (await failures('euler-a/sd15/5', change)).join('; ');
+    expect(await found({ evals: 6 })).toMatch(/evaluations/);
+    expect(await found({ initNoiseSigma: 15 })).toMatch(/initNoiseSigma/);
+    expect(await found({ noiseAt: [0, 1, 2, 3] })).toMatch(/evaluations with noise/);
+    expect(await found({ initNoiseSigma64: 14.7 })).toMatch(/float64 after evaluation 4/);
+    expect(await found({ steps: 4 })).toMatch(/timesteps .length 4, golden 5.*sigmas/);
+  });
+
+  it('compares image to image and the hand-off', async () => {
+    expect((await failures('img2img/heun/sd15/10/0.6', { imageSeed: 1 })).join()).toMatch(/start.*end/);
+    expect((await failures('img2img/heun/sd15/10/0.6', { strength: 0.5 })).join()).toMatch(/begin/);
+    expect((await failures('refiner/unipc-2/20/index15', { splitIndex: 14 })).join()).toMatch(/hand-off.*end/);
+  });
+
+  it('says of a case that it cannot run why', async () => {
+    const { status, message } = await runVariant(altered('ddim/sd15/5', { base: 'nowhere' }), 'ddim');
+    expect(status).toBe('failed');
+    expect(message).toMatch(/nowhere/);
+  });
+
+  it('finds the names of every case, the ones beyond the list too', () => {
+    const nameless = variants.filter((variant) => {
+      const c = book.cases.find((candidate) => candidate.variant === variant);
+      return c === undefined || requestsOf(goldens, c).every(({ name }) => name === 'Default');
+    });
+    expect(nameless.every((variant) => variant.startsWith('x-'))).toBe(true);
+    expect(namesOf(goldens, 'dpmpp-single-sde-trailing', 'sd15')).toEqual(['DPM++ SDE Uniform']);
+    expect(namesOf(goldens, 'dpmpp-3m-sde-beta', 'sd15')).toEqual(['DPM++ 3M SDE Beta']);
+    expect([...namesOf(goldens, 'unipc-2', 'sd15')].sort()).toEqual(['UniPC', 'UniPC 2M', 'UniPCMultistepScheduler']);
+  });
+});
 
 describe('names', () => {
   const FAMILIES = ['sd', 'flow', 'edm'] as const;
@@ -144,13 +109,11 @@ describe('names', () => {
 
   it('says of each name whether it is stochastic', () => {
     for (const family of FAMILIES)
-      for (const [name, entry] of Object.entries(names.names)) {
-        const target = entry[family];
-        if (target?.stochastic === undefined) continue;
-        const [same] = namesOf(target.variant, family).filter((n) => n === name);
-        if (same === undefined) throw new Error(`${name} is not a name`);
-        const sampler = createSampler({ name: same, config: names.bases[baseOf[family]]?.config ?? {}, steps: 3 });
-        expect(sampler.stochastic, name).toBe(target.stochastic);
+      for (const name of SCHEDULER_NAMES) {
+        const stochastic = names.names[name]?.[family]?.stochastic;
+        if (stochastic === undefined) continue;
+        const config = names.bases[baseOf[family]]?.config ?? {};
+        expect(createSampler({ name, config, steps: 3 }).stochastic, name).toBe(stochastic);
       }
   });
 
@@ -163,23 +126,5 @@ describe('names', () => {
         if (own === undefined || own !== config['_class_name']) continue;
         expect(createSampler({ name: 'Default', config, steps: 2, imageSeqLen: 256 }).className).toBe(own);
       }
-  });
-});
-
-describe('configurations', () => {
-  it.each(Object.entries(book.configs).filter(([id]) => !id.startsWith('x-')))('%s', (id, { config }) => {
-    const [variant = '', base = ''] = id.split('/');
-    const [name] = namesOf(variant, names.bases[base]?.family ?? 'sd');
-    if (name === undefined) throw new Error(`no name for ${id}`);
-    const design = designSampler({ name, config: names.bases[base]?.config ?? {} });
-    const known = Object.keys(SCHEDULER_CLASSES[design.className].defaults);
-    const ours: Readonly<Record<string, unknown>> = { ...design.config };
-    // A flow solver's curve is applied after the shift here; diffusers' flag would use a diffusion schedule.
-    const compared = known.filter((key) => key in config && !(id.startsWith('flow-dpmpp') && key.startsWith('use_')));
-    expect(compared.length).toBeGreaterThan(5);
-    for (const key of compared) {
-      const mine = ours[key] === -Infinity ? '-Infinity' : ours[key];
-      expect(mine, `${id} ${key}`).toEqual(config[key]);
-    }
   });
 });

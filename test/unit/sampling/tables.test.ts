@@ -1,48 +1,23 @@
-/** @file The tables behind the schedules: training betas, the beta distribution, spacings, FLUX's shift. */
+/** @file The tables behind the schedules, beyond the goldens: training betas, the beta distribution, spacings, timesteps of σ. */
 import { describe, expect, it } from 'vitest';
 import { betaQuantile } from '../../../src/sampling/beta-quantile.js';
 import { completeConfig } from '../../../src/sampling/config.js';
 import { sigmaToTimestep } from '../../../src/sampling/curves.js';
-import { dynamicShift } from '../../../src/sampling/flow-shift.js';
 import { noiseSchedule } from '../../../src/sampling/noise-schedule.js';
 import { linspace, roundHalfEven } from '../../../src/sampling/numeric.js';
 import { createSampler } from '../../../src/sampling/sampler.js';
-import { trailing } from '../../../src/sampling/spacing.js';
-import { book, distance, names } from './golden-cases.js';
+import { names } from './golden-cases.js';
 import { openGolden } from './safetensors-reader.js';
-import * as TOL from './tolerance.js';
 
 const tables = openGolden('schedulers/tables.safetensors');
 const stored = (name: string): Float64Array => tables.read(name).values;
 const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear' } as const;
 
-/** Largest relative difference. */
-function relative(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  return Math.max(...Array.from(a, (value, i) => Math.abs(value / (b[i] ?? NaN) - 1)));
-}
-
 describe('the noise schedule', () => {
-  it('has torch’s cumulative products of a scaled linear schedule, bit for bit', () => {
-    const { alphasCumprod } = noiseSchedule(completeConfig({}, {}, SD), true);
-    expect([...alphasCumprod]).toEqual([...stored('scaled_linear/alphas_cumprod')]);
-  });
-
-  it('has its sigmas and their logarithms', () => {
-    const { sigmas, logSigmas } = noiseSchedule(completeConfig({}, {}, SD), true);
-    expect(relative(sigmas, stored('scaled_linear/sigmas'))).toBeLessThanOrEqual(TOL.SIGMA);
-    expect(distance(logSigmas, stored('scaled_linear/log_sigmas'))).toBeLessThanOrEqual(5e-7);
-  });
-
-  it('rescales to zero terminal SNR', () => {
-    const { alphasCumprod, sigmas } = noiseSchedule(
-      completeConfig({}, {}, { ...SD, rescale_betas_zero_snr: true }),
-      true,
-    );
-    expect(alphasCumprod[999]).toBe(2 ** -24);
-    expect(relative(sigmas, stored('zero_snr/sigmas'))).toBeLessThanOrEqual(TOL.SIGMA_ZERO_SNR);
-    const ends = noiseSchedule(completeConfig({}, {}, { ...SD, rescale_betas_zero_snr: true }), false);
-    expect(ends.alphasCumprod[999]).toBe(0);
+  it('ends at zero signal where the solver has ᾱ, and just above where it has σ', () => {
+    const config = completeConfig({}, {}, { ...SD, rescale_betas_zero_snr: true });
+    expect(noiseSchedule(config, true).alphasCumprod[999]).toBe(2 ** -24);
+    expect(noiseSchedule(config, false).alphasCumprod[999]).toBe(0);
   });
 
   it('takes trained betas as they are', () => {
@@ -61,16 +36,6 @@ describe('the noise schedule', () => {
 });
 
 describe('betaQuantile', () => {
-  it('equals scipy’s beta.ppf(p, 0.6, 0.6)', () => {
-    const p = stored('beta_ppf/p');
-    expect(
-      distance(
-        p.map((value) => betaQuantile(value, 0.6, 0.6)),
-        stored('beta_ppf/0.6_0.6'),
-      ),
-    ).toBeLessThanOrEqual(1e-13);
-  });
-
   it('inverts distributions with a closed form, asymmetric ones too', () => {
     for (const p of [1e-9, 0.01, 0.3, 0.5, 0.77, 0.999, 1 - 1e-9]) {
       expect(betaQuantile(p, 1, 1)).toBeCloseTo(p, 13); // uniform
@@ -89,7 +54,6 @@ describe('spacing', () => {
 
   it('keeps to the number of steps where numpy’s arange gives one too many', () => {
     const wanted = [...openGolden('schedulers/edge.safetensors').read('trailing/wanted/61').values];
-    expect(trailing(1000, 1000 / 61, 61)).toEqual(wanted);
     const config = names.bases['turbo']?.config ?? {};
     expect(createSampler({ name: 'DDIM', config, steps: 61 }).timesteps).toEqual(wanted);
     expect(createSampler({ name: 'DPM++ 2M Uniform', config, steps: 61 }).timesteps).toEqual(wanted);
@@ -111,11 +75,5 @@ describe('sigmaToTimestep', () => {
 
   it('stays within the training range', () => {
     expect([0, 1e-12, 1e9].map((sigma) => sigmaToTimestep(sigma, logSigmas))).toEqual([0, 0, 999]);
-  });
-});
-
-describe('dynamicShift', () => {
-  it.each(book.fluxShift)('gives μ = $mu for $imageSeqLen tokens', ({ imageSeqLen, mu }) => {
-    expect(dynamicShift(completeConfig({}, {}, {}), imageSeqLen)).toBeCloseTo(mu, 12);
   });
 });

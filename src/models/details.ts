@@ -1,0 +1,123 @@
+/** @file What whoever registers a model may say about it: card fields, which describe, and overrides, which beat the files. Type and parser. */
+import { fail } from '../base/errors.js';
+import { fields, show, type Fields } from '../base/fields.js';
+import { parseCardFields, parseDefaults, type CardFields, type ModelDefaults } from './card.js';
+import type { RawSchedulerConfig } from './configs/scheduler.js';
+import { DISTILLATION_NAMES, DISTILLATIONS, type Distillation } from './distillations.js';
+import { MODEL_FAMILIES, type ModelFamily } from './families.js';
+
+/** The cloud's categories (`modelUpload`, `modelSearch`). */
+export const MODEL_CATEGORIES = ['checkpoint', 'lora', 'lycoris', 'controlnet', 'vae', 'embeddings'] as const;
+export type ModelCategory = (typeof MODEL_CATEGORIES)[number];
+
+/** What a network's output means. */
+export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
+export type Prediction = (typeof PREDICTIONS)[number];
+
+/** What replaces whatever the model's files say. */
+export interface ModelOverrides {
+  readonly family?: ModelFamily;
+  /** For single files, which cannot say it: SD 2.1 at 768 pixels, for one, has `v_prediction`. */
+  readonly prediction?: Prediction;
+  readonly defaults?: ModelDefaults;
+  /** Keys of `scheduler_config.json`, e.g. `{ timestep_spacing: 'trailing' }`. */
+  readonly scheduler?: RawSchedulerConfig;
+}
+
+/** What may be said of a model when it is registered; all of it may be left out. */
+export interface ModelDetails extends CardFields {
+  /** Default: told from the file. */
+  readonly category?: ModelCategory;
+  /** How the model was made to need few steps: brings its own default steps, CFG and scheduler. */
+  readonly distillation?: Distillation;
+  readonly overrides?: ModelOverrides;
+}
+
+/** {@link ModelDetails}, checked and sorted: what describes, in one place, and what beats the files, in another. */
+export interface ModelRecord {
+  readonly category?: ModelCategory;
+  readonly card: CardFields;
+  readonly overrides: ModelOverrides;
+}
+
+/**
+ * Checks details from outside; unknown keys are left out.
+ * @throws invalidModelConfig naming the field, what was got and what was expected
+ */
+export function parseDetails(json: unknown, where: string): ModelRecord {
+  const f = fields(json, where);
+  const distillation = f.has('distillation') ? f.oneOf('distillation', DISTILLATION_NAMES) : undefined;
+  const overrides = f.has('overrides') ? parseOverrides(fields(f.raw('overrides'), `${where}: "overrides"`)) : {};
+  return {
+    ...(f.has('category') ? { category: f.oneOf('category', MODEL_CATEGORIES) } : {}),
+    ...recordOf(parseCardFields(f), distillation, overrides),
+  };
+}
+
+/** A distillation's defaults lie beneath those of the card, its scheduler keys beneath those of the overrides. */
+export function recordOf(
+  card: CardFields,
+  distillation: Distillation | undefined,
+  overrides: ModelOverrides = {},
+): ModelRecord {
+  const few = distillation === undefined ? undefined : DISTILLATIONS[distillation];
+  return {
+    card: mergeCards({ ...(few === undefined ? {} : { defaults: few.defaults }) }, card),
+    overrides: {
+      ...overrides,
+      ...(few === undefined ? {} : { scheduler: { ...few.scheduler, ...overrides.scheduler } }),
+    },
+  };
+}
+
+/** `over` where it says something, else `under`; defaults one by one. */
+export function mergeCards(under: CardFields, over: CardFields): CardFields {
+  const defaults = { ...under.defaults, ...over.defaults };
+  return { ...under, ...over, ...(Object.keys(defaults).length > 0 ? { defaults } : {}) };
+}
+
+/** What is said when registering goes before what is known of the identifier. */
+export function mergeRecords(under: ModelRecord, over: ModelRecord): ModelRecord {
+  const scheduler = { ...under.overrides.scheduler, ...over.overrides.scheduler };
+  const defaults = { ...under.overrides.defaults, ...over.overrides.defaults };
+  const category = over.category ?? under.category;
+  return {
+    ...(category === undefined ? {} : { category }),
+    card: mergeCards(under.card, over.card),
+    overrides: {
+      ...under.overrides,
+      ...over.overrides,
+      ...(Object.keys(defaults).length > 0 ? { defaults } : {}),
+      ...(Object.keys(scheduler).length > 0 ? { scheduler } : {}),
+    },
+  };
+}
+
+function parseOverrides(f: Fields): ModelOverrides {
+  return {
+    ...(f.has('family') ? { family: f.oneOf('family', MODEL_FAMILIES) } : {}),
+    ...(f.has('prediction') ? { prediction: f.oneOf('prediction', PREDICTIONS) } : {}),
+    ...(f.has('defaults') ? { defaults: parseDefaults(f.raw('defaults'), `${f.where}: "defaults"`) } : {}),
+    ...(f.has('scheduler') ? { scheduler: parseScheduler(f) } : {}),
+  };
+}
+
+/** The sampler checks each key's value when it reads them; here, that they are what a JSON file could hold. */
+function parseScheduler(f: Fields): RawSchedulerConfig {
+  const where = `${f.where}: "scheduler"`;
+  const raw = f.raw('scheduler');
+  const config = fields(raw, where);
+  if (config.has('_class_name')) config.text('_class_name');
+  const entries: readonly (readonly [string, unknown])[] = Object.entries(raw ?? {});
+  for (const [key, value] of entries) {
+    if (isPlain(value)) continue;
+    const message = `${where}: "${key}" must be a number, text, true, false or a list, got ${show(value)}.`;
+    throw fail('invalidModelConfig', message, { parameter: key });
+  }
+  return Object.fromEntries(entries);
+}
+
+function isPlain(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every((entry) => Number.isFinite(entry));
+  return value === null || Number.isFinite(value) || ['string', 'boolean'].includes(typeof value);
+}

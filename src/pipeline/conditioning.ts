@@ -1,0 +1,171 @@
+/** @file The plan's prompts → everything that a UNet is conditioned on, for both branches of guidance. */
+import type { FloatType } from '../base/dtype.js';
+import { concatFloats } from '../base/arrays.js';
+import { fail } from '../base/errors.js';
+import { timestepSinusoid } from '../graphs/unet.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { combine, type CallResult, type SideStates } from '../text/combine.js';
+import type { PromptPlan } from '../text/prompt-plan.js';
+import { planPrompt } from '../text/weighted.js';
+import type { LoadedModel } from './model.js';
+import type { Plan } from './plan.js';
+import type { Progress } from './progress.js';
+import { loadEncoder } from './text-encoder.js';
+import type { Trace } from './trace.js';
+
+/** What one branch of guidance sees. */
+export interface Branch {
+  /** Text states `[S, D]`. */
+  readonly text: Float32Array;
+  /** SDXL: pooled text and sinusoids of the time ids, `[P + ids·T]`. */
+  readonly added: Float32Array | undefined;
+}
+
+export interface Conditioning {
+  readonly cond: Branch;
+  /** The same object as `cond` where guidance is off, or both sides say the same and it would change nothing. */
+  readonly uncond: Branch;
+  readonly textTokens: number;
+  /** LCM: sinusoid of the guidance scale, `[T]`. */
+  readonly guidance: Float32Array | undefined;
+}
+
+/** Which network of a run: intermediates are named after it. */
+export type Role = 'base' | 'refiner';
+
+/** Where networks run, and in which number format. */
+export interface Compute {
+  readonly runtime: Runtime;
+  readonly dtype: FloatType;
+}
+
+export interface StageRun {
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+  readonly trace?: Trace | undefined;
+}
+
+/** Encodes both prompts with every text encoder of the model. The negative prompt never skips layers, as in diffusers. */
+export async function encodeConditioning(
+  compute: Compute,
+  model: LoadedModel,
+  plan: Plan,
+  role: Role,
+  run: StageRun,
+): Promise<Conditioning> {
+  // SDXL: an absent negative prompt is zeros, not the encoded empty text.
+  const zeros = plan.guided && model.forceZerosForEmptyPrompt && plan.negativePrompt === undefined;
+  const prompt = planPrompt({
+    positive: plan.positivePrompt,
+    negative: plan.guided && !zeros ? (plan.negativePrompt ?? '') : undefined,
+    weighting: plan.promptWeighting,
+    tokenizers: model.encoders.map((encoder) => encoder.tokenizer),
+    pooled: model.architecture !== 'sd',
+  });
+  traceIds(model, prompt, role, run);
+  const { positive, negative, tokens } = combine(prompt, await runCalls(compute, model, plan, prompt, run));
+  const cond = toBranch(model, plan, positive, { role, side: 'cond', run });
+  const uncond = plan.guided
+    ? toBranch(model, plan, negative ?? toZeros(positive), { role, side: 'uncond', run })
+    : cond;
+  // Equal sides: guidance changes nothing, one branch is enough.
+  const alike = plan.clipSkip === 0 && JSON.stringify(prompt.positive) === JSON.stringify(prompt.negative);
+  const guidance = guidanceEmbedding(model, plan);
+  if (guidance !== undefined) run.trace?.(`${role}.timestep_cond`, guidance);
+  return { cond, uncond: alike && cond.added === undefined ? cond : uncond, textTokens: tokens, guidance };
+}
+
+/** Runs every call of the prompt's plan, encoder by encoder. */
+async function runCalls(
+  compute: Compute,
+  model: LoadedModel,
+  plan: Plan,
+  { calls }: PromptPlan,
+  run: StageRun,
+): Promise<readonly CallResult[]> {
+  const results: CallResult[] = [];
+  for (const [index, encoder] of model.encoders.entries()) {
+    const own = calls.flatMap((call, at) => (call.encoder === index ? [{ ...call, at }] : []));
+    const options = {
+      penultimate: model.architecture !== 'sd',
+      clipSkips: [...new Set([0, plan.clipSkip])],
+      masked: own.some(({ mask }) => mask !== undefined),
+    };
+    const encode = await loadEncoder(compute, encoder, options, run);
+    await run.progress.stage('text', async () => {
+      for (const { ids, mask, at } of own) {
+        const { states, pooled } = await encode(ids, mask);
+        results[at] = { positive: states(plan.clipSkip), negative: states(0), pooled };
+      }
+    });
+  }
+  return results;
+}
+
+/** Shows the ids of unweighted prompts: rows of each side, filled up with empty ones. */
+function traceIds(
+  model: LoadedModel,
+  { calls, positive, negative }: PromptPlan,
+  role: Role,
+  { trace }: StageRun,
+): void {
+  if (trace === undefined) return;
+  for (const [side, plan] of [
+    ['cond', positive],
+    ['uncond', negative],
+  ] as const) {
+    plan?.encoders.forEach(({ clauses, fill, empty }, i) => {
+      const chunks = clauses.flatMap(({ parts }) =>
+        parts.flatMap((part) => part.chunks.map(({ terms }) => terms[0].call)),
+      );
+      const rows = [...chunks, ...Array<number>(fill).fill(empty ?? 0)];
+      const ids = rows.flatMap((call) => [...(calls[call]?.ids ?? [])]);
+      trace(`${role}.ids_${model.encoders[i]?.slot ?? 1}.${side}`, Int32Array.from(ids));
+    });
+  }
+}
+
+function toBranch(
+  model: LoadedModel,
+  plan: Plan,
+  { states, pooled = new Float32Array() }: SideStates,
+  { role, side, run }: { readonly role: Role; readonly side: 'cond' | 'uncond'; readonly run: StageRun },
+): Branch {
+  run.trace?.(`${role}.prompt_embeds.${side}`, states);
+  const { addition } = model.unet.config;
+  if (addition === undefined) return { text: states, added: undefined };
+  const timeIds = timeIdsOf(model, plan, side);
+  run.trace?.(`${role}.pooled.${side}`, pooled);
+  run.trace?.(`${role}.time_ids.${side}`, timeIds);
+  const added = concatFloats([
+    pooled,
+    ...[...timeIds].map((id) => timestepSinusoid(id, addition.timeDim, model.unet.config)),
+  ]);
+  if (added.length !== addition.inputDim) {
+    throw fail(
+      'invalidModelConfig',
+      `${model.name}/unet/config.json: projection_class_embeddings_input_dim is ${addition.inputDim}; pooled text (${pooled.length}) and ${timeIds.length} time ids of ${addition.timeDim} make ${added.length}.`,
+    );
+  }
+  return { text: states, added };
+}
+
+/** What the aesthetic score of refiner training data was asked to be: of the picture, and of what it should not be. */
+const AESTHETIC_SCORE = { cond: 6, uncond: 2.5 } as const;
+
+/** SDXL's size conditions (Podell et al. 2023, §2.2): original size, crop corner, then target size, or for the refiner a score. */
+function timeIdsOf(model: LoadedModel, { width, height }: Plan, side: 'cond' | 'uncond'): Float32Array {
+  const end = model.requiresAestheticsScore ? [AESTHETIC_SCORE[side]] : [height, width];
+  return Float32Array.from([height, width, 0, 0, ...end]);
+}
+
+/** Sinusoid of the guidance scale (Meng et al. 2023; diffusers `get_guidance_scale_embedding`): of (scale − 1)·1000. */
+function guidanceEmbedding({ unet }: LoadedModel, plan: Plan): Float32Array | undefined {
+  const dim = unet.config.timeCondProjDim;
+  if (dim === undefined) return undefined;
+  return timestepSinusoid((Math.max(plan.CFGScale, 1) - 1) * 1000, dim, { flipSinToCos: false, freqShift: 1 });
+}
+
+function toZeros({ states, pooled }: SideStates): SideStates {
+  return { states: new Float32Array(states.length), ...(pooled && { pooled: new Float32Array(pooled.length) }) };
+}

@@ -1,0 +1,235 @@
+/**
+ * @file What a request takes of the GPU's memory, told from configs alone: weights, what making a session takes for a moment, the
+ * buffers of each network's runs, and the copies in and out. Pure; follows the order in which generate.ts loads and runs.
+ */
+import type { Architecture } from '../assets/model-files.js';
+import type { FloatType } from '../base/dtype.js';
+import { vaeDecoderGraph } from '../graphs/autoencoder-kl.js';
+import { tinyDecoderGraph } from '../graphs/autoencoder-tiny.js';
+import { clipTextGraph } from '../graphs/clip-text.js';
+import { unetGraph } from '../graphs/unet.js';
+import type { ClipTextConfig } from '../models/configs/clip-text.js';
+import type { UNetConfig } from '../models/configs/unet.js';
+import type { VaeConfig } from '../models/configs/vae.js';
+import { EMPTY_POOL, runOnPool, type BufferPool } from '../onnx/buffer-pool.js';
+import type { Dialect } from '../onnx/dialects/dialect.js';
+import { bufferBytes, peakLiveBytes, planBuffers, valueBytes } from '../onnx/liveness.js';
+import type { Graph } from '../onnx/types.js';
+import type { Plan } from './plan.js';
+
+/** What the prediction needs to know of a model. */
+export interface SizedModel {
+  readonly architecture: Architecture;
+  readonly encoders: readonly { readonly config: ClipTextConfig; readonly slot: 1 | 2 }[];
+  readonly unet: { readonly config: UNetConfig };
+}
+
+export interface SizedModels {
+  readonly base: SizedModel;
+  readonly refiner: SizedModel | undefined;
+  readonly vae: { readonly config: VaeConfig };
+}
+
+/** Of a plan, what decides about memory. */
+export type SizedPlan = Pick<Plan, 'latent' | 'guidance' | 'clipSkip'>;
+
+/** How graphs are written, and how long the text is. */
+export interface NetworkOptions {
+  readonly dialect: Dialect;
+  /** Of text encoders and UNets; the decoder stays in float32. */
+  readonly dtype: FloatType;
+  /** 77 per chunk of the longer prompt. */
+  readonly textTokens: number;
+}
+
+export type NetworkKind = 'text' | 'unet' | 'vae';
+
+/** A network of a request. */
+export interface Network {
+  /** For people: `the UNet`. */
+  readonly name: string;
+  readonly kind: NetworkKind;
+  readonly graph: Graph;
+}
+
+/** Tokens of one CLIP sequence. */
+const SEQUENCE = 77;
+
+/** The networks of a request, in the order of their use. */
+export function networksOf(models: SizedModels, plan: SizedPlan, options: NetworkOptions): readonly Network[] {
+  const { base, refiner, vae } = models;
+  const stages = refiner === undefined ? [base] : [base, refiner];
+  const whose = (model: SizedModel): string => (model === base ? '' : "refiner's ");
+  return [
+    ...stages.flatMap((model) =>
+      model.encoders.map(({ config, slot }): Network => ({
+        name: `the ${whose(model)}text encoder${model.encoders.length > 1 ? ` ${slot}` : ''}`,
+        kind: 'text',
+        graph: textGraph(model, config, slot, plan, options),
+      })),
+    ),
+    ...stages.map((model): Network => ({
+      name: `the ${whose(model)}UNet`,
+      kind: 'unet',
+      graph: unetGraph(model.unet.config, unetShape(plan, options), options),
+    })),
+    { name: 'the VAE decoder', kind: 'vae', graph: decoderGraph(vae.config, plan, options) },
+  ];
+}
+
+function textGraph(
+  { architecture }: SizedModel,
+  config: ClipTextConfig,
+  slot: 1 | 2,
+  { clipSkip }: SizedPlan,
+  options: NetworkOptions,
+): Graph {
+  const hidden = [...new Set([0, clipSkip])].map((skip) =>
+    architecture === 'sd' ? { skip, norm: true } : { skip: skip + 1, norm: false },
+  );
+  return clipTextGraph(config, { tokens: SEQUENCE, hidden, projected: slot === 2, masked: false }, options);
+}
+
+function unetShape(
+  { latent, guidance }: SizedPlan,
+  { textTokens }: NetworkOptions,
+): Parameters<typeof unetGraph>[1] {
+  return { batch: guidance === 'batch' ? 2 : 1, height: latent.height, width: latent.width, textTokens };
+}
+
+function decoderGraph(config: VaeConfig, { latent }: SizedPlan, { dialect }: NetworkOptions): Graph {
+  const shape = { batch: 1, height: latent.height, width: latent.width };
+  const options = { dialect, dtype: 'float32' } as const;
+  return config.kind === 'kl' ? vaeDecoderGraph(config, shape, options) : tinyDecoderGraph(config, shape, options);
+}
+
+/** One network's share, in bytes. */
+export interface NetworkMemory {
+  readonly name: string;
+  readonly kind: NetworkKind;
+  readonly weights: number;
+  /** Most bytes of inputs, intermediates, temporaries and outputs alive at once. */
+  readonly activations: number;
+  /** What its runs add to the pool, on top of what earlier networks left there. */
+  readonly pooled: number;
+  /** The largest buffer of its runs or weights: must be within `maxBufferSize`. */
+  readonly largestBuffer: number;
+  /** The largest input of a convolution: must be within `maxStorageBufferBindingSize`; other operators bind in pieces. */
+  readonly largestConvInput: number;
+}
+
+/** `resident`: all networks stay on the device; `frugal`: each is freed as soon as it has done its part. */
+export type MemoryMode = 'resident' | 'frugal';
+
+/** A request's memory, in bytes of GPU buffers. */
+export interface MemoryPlan {
+  readonly networks: readonly NetworkMemory[];
+  /** Most bytes of weights on the device at once. */
+  readonly weights: number;
+  /** The buffers that runs leave in ONNX Runtime's pool, which only grows. */
+  readonly activations: number;
+  /** The most at any moment, copies and second copies of kernels included; and during which network. */
+  readonly peak: number;
+  readonly peakIn: string;
+}
+
+/** What is on the device at one moment. */
+interface Device {
+  readonly pool: BufferPool;
+  /** By network; freed ones are gone. */
+  readonly weights: number;
+  /** Kernels that are not needed any more, but destroyed only when the next one is prepacked. */
+  readonly leftover: number;
+}
+
+/**
+ * Predicts a request on the GPU, from an empty device. Exact for what ONNX Runtime's pool holds; left out are a few KB of uniforms, and
+ * buffers that the browser keeps for itself.
+ */
+export function predictMemory(networks: readonly Network[], mode: MemoryMode): MemoryPlan {
+  const shares: NetworkMemory[] = [];
+  let device: Device = { pool: EMPTY_POOL, weights: 0, leftover: 0 };
+  let weights = 0;
+  let highest = { peak: 0, peakIn: '' };
+  const reach = (peak: number, peakIn: string): void => {
+    if (peak > highest.peak) highest = { peak, peakIn };
+  };
+  networks.forEach(({ name, kind, graph }, i) => {
+    const loaded = load(device, graph);
+    weights = Math.max(weights, loaded.device.weights);
+    reach(loaded.peak, name);
+    const run = runTwice(loaded.device.pool, graph);
+    reach(run.peakBytes + loaded.device.weights + loaded.device.leftover, name);
+    shares.push({ ...shareOf(name, kind, graph), pooled: run.pool.bytes - device.pool.bytes });
+    device = { ...loaded.device, pool: run.pool };
+    // Text encoders are freed together, when all prompts are encoded.
+    if (mode === 'resident' || (kind === 'text' && networks[i + 1]?.kind === 'text')) return;
+    const done = kind === 'text' ? networks.slice(0, i + 1) : [{ graph }];
+    device = done.reduce((now, network) => unload(now, network.graph), device);
+  });
+  return { networks: shares, weights, activations: device.pool.bytes, ...highest };
+}
+
+/** The second run takes more than the first where buffers given back at its end cannot be used at once; a third takes no more. */
+function runTwice(before: BufferPool, graph: Graph): ReturnType<typeof runOnPool> {
+  const first = runOnPool(before, graph);
+  const second = runOnPool(first.pool, graph);
+  return { pool: second.pool, peakBytes: Math.max(first.peakBytes, second.peakBytes) };
+}
+
+function shareOf(name: string, kind: NetworkKind, graph: Graph): Omit<NetworkMemory, 'pooled'> {
+  const { ours, kernels } = weightBytes(graph);
+  const convInputs = graph.nodes.flatMap(({ opType, inputs: [x] }) =>
+    opType === 'Conv' && x !== undefined ? [valueBytes(x)] : [],
+  );
+  const largest = (sizes: readonly number[]): number => sizes.reduce((a, b) => Math.max(a, b), 0);
+  return {
+    name,
+    kind,
+    weights: ours + sum(kernels),
+    activations: peakLiveBytes(graph),
+    largestBuffer: largest([
+      ...planBuffers(graph).map(({ bytes }) => bytes),
+      ...graph.weights.map(({ value }) => valueBytes(value)),
+    ]),
+    largestConvInput: largest(convInputs),
+  };
+}
+
+/** Weights in buffers of our own, and convolution kernels, each of which the session keeps in another layout. */
+function weightBytes({ weights }: Graph): { readonly ours: number; readonly kernels: readonly number[] } {
+  const sizes = (conv: boolean): readonly number[] =>
+    weights.filter(({ use }) => (use === 'conv') === conv).map(({ value }) => bufferBytes(valueBytes(value)));
+  return { ours: sum(sizes(false)), kernels: sizes(true) };
+}
+
+/**
+ * Uploads our weights, then makes the session: all kernels are uploaded (each through a copy), then turned one after the other; a kernel's
+ * original is destroyed when the next but one is turned, so the last one stays for now.
+ */
+function load({ pool, weights, leftover }: Device, graph: Graph): { readonly device: Device; readonly peak: number } {
+  const { ours, kernels } = weightBytes(graph);
+  const base = pool.bytes + weights + ours;
+  const all = sum(kernels);
+  let peak = base + leftover + all + Math.max(0, ...kernels);
+  let turned = 0;
+  let destroyed = 0;
+  kernels.forEach((bytes, i) => {
+    turned += bytes;
+    destroyed += i < 2 ? 0 : (kernels[i - 2] ?? 0);
+    peak = Math.max(peak, base + (i === 0 ? leftover : 0) + all - destroyed + turned);
+  });
+  const last = kernels[kernels.length - 1];
+  return { device: { pool, weights: weights + ours + all, leftover: last ?? leftover }, peak };
+}
+
+/** Our buffers go at once, the session's kernels with the next prepacking. */
+function unload(device: Device, graph: Graph): Device {
+  const { ours, kernels } = weightBytes(graph);
+  const left = sum(kernels);
+  return { ...device, weights: device.weights - ours - left, leftover: device.leftover + left };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
+}
