@@ -83,6 +83,7 @@ const worker: PipelineWorker = {
       }
     }),
   cancel: (jobId) => Promise.resolve(jobs.get(jobId)?.abort()),
+  willItFit: (request, options) => settle(() => started().willItFit(request, options)),
   memory: () => Promise.resolve(started().memory()),
   dispose: async () => {
     for (const job of jobs.values()) job.abort();

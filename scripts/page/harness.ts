@@ -7,6 +7,7 @@ import { toWireErrors, type WireError } from '../../src/base/errors.js';
 import { createDarkroom, type ImageInferenceRequest, type ImageResult } from '../../src/index.js';
 import { encodeWithCanvas } from '../../src/image/encode.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import type { Fit } from '../../src/pipeline/fit.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 import type { Memory } from '../../src/runtime/ledger.js';
 import type { RuntimeInfo } from '../../src/runtime/runtime.js';
@@ -183,6 +184,19 @@ async function countBuffers(
   return { pictures, after, disposed: engine.memory() };
 }
 
+/** What one picture of 128×128 is predicted to take of the GPU's memory, and what its ledger counted. */
+async function measureMemory(
+  model: string,
+): Promise<{ readonly predicted: Fit; readonly peakGpuBytes: number; readonly errors: readonly string[] }> {
+  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model } });
+  const task = [{ ...TASK, model }];
+  const predicted = await engine.willItFit(task);
+  const { errors } = await engine.run(task);
+  const { peakGpuBytes } = engine.stats();
+  await engine.dispose();
+  return { predicted, peakGpuBytes, errors: errors.map((e) => e.message) };
+}
+
 /** Destroys the device in the middle of a run; gives the error codes of that run and of the one after it. */
 async function loseDevice(
   model: string,
@@ -331,6 +345,6 @@ function usedHeap(): number {
     : 0;
 }
 
-const harness = { generate, bench, runGolden, device, createPageEngine, countBuffers, loseDevice, abortRun };
+const harness = { generate, bench, runGolden, device, createPageEngine, countBuffers, measureMemory, loseDevice, abortRun };
 export type Harness = typeof harness;
 Object.assign(globalThis, { harness });

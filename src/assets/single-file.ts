@@ -37,7 +37,7 @@ export interface SingleFileOptions {
   /** Holds CLIP's published `merges.txt`, for checkpoints without a tokenizer. */
   readonly clipTokenizer?: FileTree | undefined;
   /** What the network's output means, where the header does not say it or is wrong. */
-  readonly predictionType?: PredictionType | undefined;
+  readonly predictionType?: PredictionType | 'sample' | undefined;
 }
 
 /** What every step needs. */
@@ -121,7 +121,7 @@ async function readUNet({ family, prediction }: Checkpoint, context: Context): P
   const blocks = readLdmUNetBlocks(tensorsUnder(UNET_PREFIX, context.tensors).keys());
   if (blocks === undefined) throw fail('unsupportedModel', `${where}: its levels are not of equal length.`);
   const weights = view(context, withPrefix(UNET_PREFIX, ldmUNetLayout(blocks)));
-  const sampleSize = facts.sampleSize[context.predictionType ?? prediction ?? facts.prediction];
+  const sampleSize = facts.sampleSize[trainedAs(context.predictionType ?? prediction ?? facts.prediction)];
   return component(
     weights,
     (await readConfig(context, 'unet/config.json')) ??
@@ -200,7 +200,12 @@ async function readScheduler(found: Checkpoint, unet: unknown, context: Context)
   if (hasGuidanceEmbedding(unet)) return { ...LCM_SCHEDULER, ...asked };
   const prediction = context.predictionType ?? found.prediction ?? FAMILY_FACTS[found.family].prediction;
   const zeroSnr = found.zeroTerminalSnr ? ZERO_TERMINAL_SNR : {};
-  return { ...FAMILY_SCHEDULERS[found.family][prediction], ...zeroSnr };
+  return { ...FAMILY_SCHEDULERS[found.family][trainedAs(prediction)], ...zeroSnr, ...asked };
+}
+
+/** Which published form is the nearest; none predicts the sample. */
+function trainedAs(prediction: PredictionType | 'sample'): PredictionType {
+  return prediction === 'v_prediction' ? prediction : 'epsilon';
 }
 
 /** A latent consistency model's UNet. */

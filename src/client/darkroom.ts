@@ -83,6 +83,11 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
     registerModel,
     device: async () => (await host.live()).device,
+    willItFit: async (request, fit = {}) => {
+      if (disposed !== undefined) throw disposed;
+      const asked = { taskUUID: crypto.randomUUID(), ...withoutAbsent(request) };
+      return unwrap(await (await host.live()).link.call((worker) => worker.willItFit(asked, fit)));
+    },
     memory: async () => (await host.live()).link.call((worker) => worker.memory()),
     release: (imageURL) => urls.release(imageURL),
     async dispose() {

@@ -2,7 +2,7 @@
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
 import type { ImageInferenceRequest } from '../request/request.js';
-import type { DeviceInfo, PreviewEvent, ProgressEvent, Stage } from './wire.js';
+import type { DeviceInfo, Fit, FitOptions, PreviewEvent, ProgressEvent, Stage } from './wire.js';
 
 /**
  * Where a model's files are: the URL of a folder or of one `.safetensors` file, a Hub repo (`huggingface:owner/repo@revision`), files
@@ -119,6 +119,14 @@ export interface Darkroom {
   registerModel(name: string, source: ModelSource): Promise<void>;
   /** Which device runs, and why; starts the worker. */
   device(): Promise<DeviceInfo>;
+  /**
+   * Whether a request would fit into memory, and why: from the model's configs and weight headers, before its weights are downloaded.
+   * Starts the worker. Without a budget only the device's limits can say no, since no browser tells how much video memory there is.
+   * @throws `DarkroomError` for what is wrong with the request or its model
+   * @example
+   * const { fits, reason } = await darkroom.willItFit(request, { memoryBudgetBytes: 8e9 });
+   */
+  willItFit(request: ImageInferenceRequest, options?: FitOptions): Promise<Fit>;
   /** Bytes and number of the GPU buffers that are alive; starts the worker. */
   memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
   /** Frees a picture's `imageURL`. Its `blob` stays usable. */

@@ -2,6 +2,10 @@
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
 import type { WireEvent, WireOutcome } from '../pipeline/events.js';
+import type { Fit } from '../pipeline/fit.js';
+import type { FitOptions } from '../pipeline/will-it-fit.js';
+
+export type { Fit, FitOptions };
 
 export type {
   PictureEvent,
@@ -68,6 +72,8 @@ export interface PipelineWorker {
   run(jobId: string, tasks: unknown, onEvent: (event: WireEvent) => void): Promise<Settled<WireOutcome>>;
   /** Stops within one step; the run's promise then settles with `aborted` errors. */
   cancel(jobId: string): Promise<void>;
+  /** One request or task, as {@link PipelineWorker.run} takes it; reads configs and weight headers only. */
+  willItFit(request: unknown, options: FitOptions): Promise<Settled<Fit>>;
   /** Bytes of GPU buffers that are alive, for tests and the demo. */
   memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
   dispose(): Promise<void>;

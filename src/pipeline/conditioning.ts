@@ -5,7 +5,7 @@ import { fail } from '../base/errors.js';
 import { timestepSinusoid } from '../graphs/unet.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { combine, type CallResult, type SideStates } from '../text/combine.js';
-import type { PromptPlan } from '../text/prompt-plan.js';
+import { promptIds, sidesAlike, type PromptPlan } from '../text/prompt-plan.js';
 import { planPrompt } from '../text/weighted.js';
 import type { LoadedModel } from './model.js';
 import type { Plan } from './plan.js';
@@ -69,7 +69,7 @@ export async function encodeConditioning(
     ? toBranch(model, plan, negative ?? toZeros(positive), { role, side: 'uncond', run })
     : cond;
   // Equal sides: guidance changes nothing, one branch is enough.
-  const alike = plan.clipSkip === 0 && JSON.stringify(prompt.positive) === JSON.stringify(prompt.negative);
+  const alike = plan.clipSkip === 0 && sidesAlike(prompt);
   const guidance = guidanceEmbedding(model, plan);
   if (guidance !== undefined) run.trace?.(`${role}.timestep_cond`, guidance);
   return { cond, uncond: alike && cond.added === undefined ? cond : uncond, textTokens: tokens, guidance };
@@ -102,27 +102,12 @@ async function runCalls(
   return results;
 }
 
-/** Shows the ids of unweighted prompts: rows of each side, filled up with empty ones. */
-function traceIds(
-  model: LoadedModel,
-  { calls, positive, negative }: PromptPlan,
-  role: Role,
-  { trace }: StageRun,
-): void {
+function traceIds({ encoders }: LoadedModel, prompt: PromptPlan, role: Role, { trace }: StageRun): void {
   if (trace === undefined) return;
-  for (const [side, plan] of [
-    ['cond', positive],
-    ['uncond', negative],
-  ] as const) {
-    plan?.encoders.forEach(({ clauses, fill, empty }, i) => {
-      const chunks = clauses.flatMap(({ parts }) =>
-        parts.flatMap((part) => part.chunks.map(({ terms }) => terms[0].call)),
-      );
-      const rows = [...chunks, ...Array<number>(fill).fill(empty ?? 0)];
-      const ids = rows.flatMap((call) => [...(calls[call]?.ids ?? [])]);
-      trace(`${role}.ids_${model.encoders[i]?.slot ?? 1}.${side}`, Int32Array.from(ids));
-    });
-  }
+  encoders.forEach(({ slot }, i) => {
+    trace(`${role}.ids_${slot}.cond`, promptIds(prompt, prompt.positive, i));
+    if (prompt.negative !== undefined) trace(`${role}.ids_${slot}.uncond`, promptIds(prompt, prompt.negative, i));
+  });
 }
 
 function toBranch(

@@ -17,11 +17,13 @@ import {
   type RuntimeOptions,
   type RuntimeStats,
 } from '../runtime/runtime.js';
+import type { Fit } from './fit.js';
 import { generate } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
 import { makePlan, type Plan } from './plan.js';
 import { createProgress } from './progress.js';
 import type { Trace } from './trace.js';
+import { willItFit, type FitOptions } from './will-it-fit.js';
 
 /** What the engine needs from outside; nothing in it is global. */
 export interface EngineDeps {
@@ -54,6 +56,11 @@ export interface Engine {
    * Never rejects for what the input or a task did; every problem is in `errors`.
    */
   run(input: unknown, options?: RunOptions): Promise<WireOutcome>;
+  /**
+   * Whether one `imageInference()` request, or one task, would fit into memory, told from configs and weight headers: no weights are read.
+   * @throws what is wrong with the request or its models
+   */
+  willItFit(input: unknown, options?: FitOptions): Promise<Fit>;
   memory(): Memory;
   stats(): RuntimeStats;
   /** Frees everything, the device included. A run in progress must have ended. */
@@ -132,6 +139,16 @@ export function createEngine(deps: EngineDeps): Engine {
       return { pictures: pictures.map(({ taskUUID, imageUUID }) => ({ taskUUID, imageUUID })), errors: problems };
     },
 
+    async willItFit(input, options = {}) {
+      const { tasks, errors } = parseInput(input, deps);
+      const [first, ...more] = errors;
+      if (first !== undefined) throw new DarkroomError([first, ...more]);
+      const [task] = tasks;
+      if (task === undefined || tasks.length > 1)
+        throw fail('invalidRequest', `Expected one request, got ${tasks.length}.`);
+      const { openTree } = deps;
+      return willItFit({ runtime: await getRuntime(), openTree, gpu: deps.runtime.gpu }, task, options);
+    },
     memory: () => ready?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
     stats: () => ready?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
     async dispose() {

@@ -202,8 +202,8 @@ function stepEnds({ intervals, rule }: Sampler, stages: readonly Stage[]): reado
 
 /** The card's preview colours, else its family's; none where the latents are of another kind. */
 function previewColours({ card, architecture }: LoadedModel, channels: number): LatentRgb | undefined {
-  const colours = card?.latentRgb ?? (architecture === 'sd' ? LATENT_RGB.sd1 : undefined);
-  return colours?.factors.length === channels ? colours : undefined;
+  const colours: LatentRgb = card?.latentRgb ?? LATENT_RGB[architecture === 'sd' ? 'sd1' : architecture];
+  return colours.factors.length === channels ? colours : undefined;
 }
 
 /** The picture's one stream of noise; each draw is shown to the trace. */

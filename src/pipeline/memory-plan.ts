@@ -90,10 +90,7 @@ function textGraph(
   return clipTextGraph(config, { tokens: SEQUENCE, hidden, projected: slot === 2, masked: false }, options);
 }
 
-function unetShape(
-  { latent, guidance }: SizedPlan,
-  { textTokens }: NetworkOptions,
-): Parameters<typeof unetGraph>[1] {
+function unetShape({ latent, guidance }: SizedPlan, { textTokens }: NetworkOptions): Parameters<typeof unetGraph>[1] {
   return { batch: guidance === 'batch' ? 2 : 1, height: latent.height, width: latent.width, textTokens };
 }
 
@@ -175,6 +172,25 @@ function runTwice(before: BufferPool, graph: Graph): ReturnType<typeof runOnPool
   const first = runOnPool(before, graph);
   const second = runOnPool(first.pool, graph);
   return { pool: second.pool, peakBytes: Math.max(first.peakBytes, second.peakBytes) };
+}
+
+/**
+ * The same on the CPU, in bytes of the WebAssembly heap: weights once, and the tensors alive at once. An estimate: the CPU's kernels and
+ * arena take more.
+ */
+export function predictHeap(networks: readonly Network[], mode: MemoryMode): MemoryPlan {
+  const shares = networks.map(({ name, kind, graph }) => ({ ...shareOf(name, kind, graph), pooled: 0 }));
+  const all = sum(shares.map(({ weights }) => weights));
+  const needOf = (share: NetworkMemory): number => share.activations + (mode === 'resident' ? all : share.weights);
+  const [first, ...others] = shares;
+  const worst = others.reduce((a, b) => (a !== undefined && needOf(a) >= needOf(b) ? a : b), first);
+  return {
+    networks: shares,
+    weights: all,
+    activations: Math.max(0, ...shares.map(({ activations }) => activations)),
+    peak: worst === undefined ? 0 : needOf(worst),
+    peakIn: worst?.name ?? '',
+  };
 }
 
 function shareOf(name: string, kind: NetworkKind, graph: Graph): Omit<NetworkMemory, 'pooled'> {

@@ -82,7 +82,7 @@ export function makePlan(task: ImageInferenceTask, model: PlannedModel, randomSe
     CFGScale,
     guidance,
     guided: guidance !== 'off',
-    scheduler: task.scheduler ?? 'Default',
+    scheduler: task.scheduler ?? defaults.scheduler ?? 'Default',
     clipSkip: task.clipSkip,
     promptWeighting: task.promptWeighting,
     refiner: task.refiner && { model: task.refiner.model, baseSteps: baseSteps(steps, task.refiner) },

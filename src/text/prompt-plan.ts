@@ -102,3 +102,8 @@ export function promptIds({ calls }: PromptPlan, side: SidePlan, encoder: number
   const all = [...spoken, ...(empty === undefined ? [] : Array<CallIndex>(fill).fill(empty))];
   return Int32Array.from(all.flatMap((call) => [...(calls[call]?.ids ?? [])]));
 }
+
+/** Whether both sides say the same: then guidance changes nothing, as long as both are read at the same clipSkip. */
+export function sidesAlike({ positive, negative }: PromptPlan): boolean {
+  return negative !== undefined && JSON.stringify(positive) === JSON.stringify(negative);
+}

@@ -23,7 +23,7 @@ const harness = <T>(name: keyof Harness, ...args: readonly unknown[]): Promise<T
   served.page.evaluate(
     ([n, a]) =>
       (Reflect.get(globalThis, 'harness') as Record<string, (...values: readonly unknown[]) => unknown>)[n as string]?.(
-        ...(a as readonly unknown[]),
+        ...a,
       ),
     [name, args] as const,
   ) as Promise<T>;

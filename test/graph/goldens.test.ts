@@ -1,4 +1,4 @@
-/** @file End to end on the CPU: every SD 1.5 and v-prediction case, each intermediate and the picture against diffusers. */
+/** @file End to end on the CPU: every case of the Stable Diffusion family, each intermediate and the picture against diffusers. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -12,15 +12,17 @@ const engines = nodeEngines(GOLDEN);
 afterAll(() => engines.dispose());
 
 /** Cases of families or parameters that are not built yet are in the folder for their intermediates only. */
-const cases = readdirSync(join(GOLDEN, 'cases')).filter((name) => /^(sd15|sd2v)-/.test(name));
+const cases = readdirSync(join(GOLDEN, 'cases')).filter((name) =>
+  /^(sd15|sd2v|sdxl|refiner|fewstep|vae|singlefile)-/.test(name),
+);
 
 describe('goldens, wasm', () => {
-  it('has cases', () => expect(cases.length).toBeGreaterThanOrEqual(39));
+  it('has cases', () => expect(cases.length).toBeGreaterThanOrEqual(64));
 
   it.each(cases)('%s', async (name) => {
     const outcome = await runCase(nodeFolder(GOLDEN), name, engines.engineFor);
     expect(outcome.status, describeOutcome(outcome)).toBe('passed');
-    expect(outcome.comparisons.length).toBeGreaterThan(8);
+    expect(outcome.comparisons.length).toBeGreaterThan(6);
   });
 
   it('reports a picture that is not the golden one', async () => {

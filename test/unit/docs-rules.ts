@@ -74,7 +74,10 @@ const OPTIONS: ts.CompilerOptions = {
   moduleResolution: ts.ModuleResolutionKind.Bundler,
   lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts', 'lib.dom.asynciterable.d.ts'],
   types: ['@webgpu/types', 'vite/client'],
-  paths: { darkroom: [join(ROOT, 'src/index.ts')] },
+  paths: {
+    darkroom: [join(ROOT, 'src/index.ts')],
+    'darkroom/runware': [join(ROOT, 'src/client/runware.ts')],
+  },
   strict: true,
   noUncheckedIndexedAccess: true,
   exactOptionalPropertyTypes: true,
@@ -84,7 +87,7 @@ const OPTIONS: ts.CompilerOptions = {
 
 /**
  * What the compiler says about the examples of each page, as `page:line: message`. The examples of one page go on from the first,
- * whose names they see; each has its own scope. `darkroom` is the library.
+ * whose names they see; each has its own scope. `darkroom` and `darkroom/runware` are the library.
  */
 export function typeErrors(examples: ReadonlyMap<string, readonly CodeBlock[]>): readonly string[] {
   const modules = new Map<

@@ -176,7 +176,7 @@ describe('readDiffusersFolder', () => {
     ['model_index.json', '{}', '"_class_name" must be a string'],
     ['model_index.json', PAGE, 'is an HTML page'],
     ['unet/config.json', '{"a":', 'm/unet/config.json is not valid JSON'],
-    ['card.json', '{"air":"x"}', '"family"'],
+    ['card.json', '{"air":"x"}', '"name"'],
     ['tokenizer/special_tokens_map.json', '{', 'special_tokens_map.json is not valid JSON'],
   ])('refuses a broken %s: %s', async (path, text, what) => {
     const problem = await problemOf(() => read({ [path]: text }));

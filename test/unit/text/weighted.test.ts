@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createClipTokenizer } from '../../../src/text/clip-tokenizer.js';
 import { combine, type CallResult } from '../../../src/text/combine.js';
-import { promptIds, type EncoderCall, type PromptPlan } from '../../../src/text/prompt-plan.js';
+import { promptIds, sidesAlike, type EncoderCall, type PromptPlan } from '../../../src/text/prompt-plan.js';
 import { planPrompt } from '../../../src/text/weighted.js';
 import { vocabFiles } from './goldens.js';
 import { refusal, within } from './support.js';
@@ -74,6 +74,16 @@ describe('both sides', () => {
     const plan = planPrompt({ positive: '__BLANK__', negative: '', tokenizers, weighting });
     expect(plan.calls.map(({ ids }) => [...ids])).toEqual([[clip.bos, ...Array<number>(76).fill(clip.eos)]]);
     expect(plan.positive).toEqual(plan.negative);
+    expect(sidesAlike(plan)).toBe(true);
+  });
+
+  it('are alike when text and weights are', () => {
+    const alike = (positive: string, negative: string | undefined): boolean =>
+      sidesAlike(planPrompt({ positive, negative, tokenizers, weighting: 'compel' }));
+    expect(alike('a (cat)1.2', '(a) cat1.2')).toBe(false);
+    expect(alike('a (cat)1.2', 'a  "cat"1.2')).toBe(true);
+    expect(alike('a (cat)1.2', 'a (cat)1.3')).toBe(false);
+    expect(alike('a cat', undefined)).toBe(false);
   });
 
   it('the negative side reads its own states', () => {

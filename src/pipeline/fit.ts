@@ -1,0 +1,123 @@
+/**
+ * @file Does a request fit on this device? The judgement on a memory prediction, in one sentence with its numbers and what to do.
+ * Pure; says plainly what a page cannot know.
+ */
+import type { MemoryPlan } from './memory-plan.js';
+
+/** Bytes of GPU buffers (of the WebAssembly heap on the CPU) that a request needs. */
+export interface FitBytes {
+  /** Weights of all its networks. */
+  readonly weights: number;
+  /** Buffers of their runs. */
+  readonly activations: number;
+  /** The most at any moment. */
+  readonly peak: number;
+  /** The same when networks are loaded in turn, as happens by itself when memory runs out. */
+  readonly peakInTurn: number;
+}
+
+export interface Fit {
+  readonly fits: boolean;
+  /** For people: one sentence with the numbers, and what to do. */
+  readonly reason: string;
+  readonly bytes: FitBytes;
+  /** Bytes there are: the given budget, or on the CPU the heap. Absent where unknown: no browser tells a page how much video memory there is. */
+  readonly available: number | undefined;
+}
+
+/** A request's predictions. */
+export interface Predictions {
+  readonly resident: MemoryPlan;
+  readonly frugal: MemoryPlan;
+}
+
+/** What a device allows. */
+export interface Room {
+  /** Absent on the CPU. */
+  readonly limits: DeviceLimits | undefined;
+  readonly available: number | undefined;
+}
+
+/** The limits of a WebGPU device that decide, in bytes. */
+export interface DeviceLimits {
+  readonly maxBufferSize: number;
+  readonly maxStorageBufferBindingSize: number;
+}
+
+/**
+ * @param size of the picture, for the text
+ * @param at predicts the same request at another size
+ */
+export function judgeFit(
+  { resident, frugal }: Predictions,
+  room: Room,
+  size: Size,
+  at: (size: Size) => Predictions,
+): Fit {
+  const { available } = room;
+  const bytes = {
+    weights: resident.weights,
+    activations: resident.activations,
+    peak: resident.peak,
+    peakInTurn: frugal.peak,
+  };
+  const answer = (fits: boolean, reason: string): Fit => ({ fits, reason, bytes, available });
+  const obstacle = whyNot({ resident, frugal }, room);
+  if (obstacle !== undefined) return answer(false, `${obstacle}; ${advice(room, size, at)}.`);
+  const needs = `${gigabytes(resident.peak)} at most (${gigabytes(resident.weights)} of weights, ${gigabytes(resident.activations)} for runs)`;
+  if (available === undefined) {
+    return answer(
+      true,
+      `It needs ${needs} and keeps within the device's limits; how much video memory is free, a page cannot know.`,
+    );
+  }
+  if (resident.peak <= available) return answer(true, `It needs ${needs}, and ${gigabytes(available)} are available.`);
+  return answer(
+    true,
+    `All at once it needs ${needs}, more than the ${gigabytes(available)} available; with networks loaded in turn, which happens by itself when memory runs out and is slower, ${gigabytes(frugal.peak)} are enough.`,
+  );
+}
+
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The first thing that stands in the way, or nothing. */
+function whyNot({ resident, frugal }: Predictions, { limits, available }: Room): string | undefined {
+  for (const { name, largestBuffer, largestConvInput } of resident.networks) {
+    if (limits === undefined) break;
+    if (largestBuffer > limits.maxBufferSize) {
+      return `${capital(name)} needs one buffer of ${gigabytes(largestBuffer)}, and this device allows ${gigabytes(limits.maxBufferSize)}`;
+    }
+    if (largestConvInput > limits.maxStorageBufferBindingSize) {
+      return `${capital(name)} has a convolution that reads ${gigabytes(largestConvInput)} at once, and this device allows ${gigabytes(limits.maxStorageBufferBindingSize)}`;
+    }
+  }
+  if (available === undefined || frugal.peak <= available) return undefined;
+  return `It needs ${gigabytes(resident.peak)} at most, ${gigabytes(frugal.peak)} with networks loaded in turn (during ${frugal.peakIn}), and ${gigabytes(available)} are available`;
+}
+
+/** Sizes to try, as a share of the one asked for. */
+const SMALLER = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4];
+/** Sides that every model takes. */
+const MULTIPLE = 64;
+const SMALLEST = 128;
+
+function advice(room: Room, { width, height }: Size, at: (size: Size) => Predictions): string {
+  const scaled = (side: number, share: number): number => Math.floor((side * share) / MULTIPLE) * MULTIPLE;
+  for (const share of SMALLER) {
+    const size = { width: scaled(width, share), height: scaled(height, share) };
+    if (Math.min(size.width, size.height) < SMALLEST) break;
+    if (whyNot(at(size), room) === undefined) return `${size.width}×${size.height} would fit`;
+  }
+  return 'no smaller size of this shape would fit: use a smaller model';
+}
+
+function gigabytes(bytes: number): string {
+  return bytes < 1e8 ? `${(bytes / 1e6).toPrecision(3)} MB` : `${(bytes / 1e9).toPrecision(3)} GB`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
