@@ -10,18 +10,13 @@ import { parseAutoencoderKLConfig } from '../src/models/configs/autoencoder-kl.j
 import { parseClipTextConfig } from '../src/models/configs/clip-text.js';
 import { parseUNetConfig } from '../src/models/configs/unet.js';
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
-import {
-  networksOf,
-  predictMemory,
-  type SizedModel,
-  type SizedModels,
-  type SizedPlan,
-} from '../src/pipeline/memory-plan.js';
+import { predictMemory } from '../src/pipeline/memory-plan.js';
+import { networksOf, type SizedModel, type SizedModels, type SizedPlan } from '../src/pipeline/networks.js';
 
 function published(name: string): unknown {
   const path = join(import.meta.dirname, `../test/golden/published/${name}.json`);
   const json: unknown = JSON.parse(readFileSync(path, 'utf8'));
-  return Object(json).config as unknown; // each file is { config, … }
+  return Reflect.get(Object(json) as object, 'config'); // each file is { config, … }
 }
 
 const unet = (name: string): SizedModel['unet'] => ({ config: parseUNetConfig(published(name), name) });

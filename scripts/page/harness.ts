@@ -345,6 +345,16 @@ function usedHeap(): number {
     : 0;
 }
 
-const harness = { generate, bench, runGolden, device, createPageEngine, countBuffers, measureMemory, loseDevice, abortRun };
+const harness = {
+  generate,
+  bench,
+  runGolden,
+  device,
+  createPageEngine,
+  countBuffers,
+  measureMemory,
+  loseDevice,
+  abortRun,
+};
 export type Harness = typeof harness;
 Object.assign(globalThis, { harness });

@@ -2,7 +2,7 @@
 import { fail } from '../base/errors.js';
 import { FAMILY_FACTS } from '../models/checkpoint-families.js';
 import { detectFile, VAE_PREFIX } from '../models/detect.js';
-import { AUTOENCODER_LAYOUT } from '../models/layouts/diffusers.js';
+import { AUTOENCODER_LAYOUT, UNET_LAYOUT } from '../models/layouts/diffusers.js';
 import { readDiffusersFolder } from './diffusers-folder.js';
 import { openUnlessMarkup } from './file-kind.js';
 import type { Architecture, ComponentFiles, ModelFiles } from './model-files.js';
@@ -57,6 +57,11 @@ export async function openVaeFiles(
     throw fail('unsupportedModel', `${source.name} is ${what}, not a VAE.`, { parameter: 'vae', hint });
   }
   const file = { name: source.name, tensors: new Map([...infos].map(([name, info]) => [name, { ...info, source }])) };
+  const tiny = infos.get(TINY_FIRST);
+  if (tiny !== undefined) {
+    const weights = viewWeights(file.name, file.tensors, UNET_LAYOUT); // its names are today's, as a UNet's are
+    return { config: await tinyConfig(found.tree, tiny.shape, signal), open: () => Promise.resolve(weights) };
+  }
   const isDiffusers = infos.has('decoder.conv_norm_out.weight');
   const prefix = infos.has(`${VAE_PREFIX}decoder.conv_in.weight`) ? VAE_PREFIX : '';
   const weights = isDiffusers ? viewWeights(file.name, file.tensors, AUTOENCODER_LAYOUT) : viewVae(file, prefix);
@@ -68,6 +73,16 @@ export async function openVaeFiles(
   const config =
     given === undefined ? vaeConfig(weights, scalingOf(architecture)) : await readJson(given, CONFIG_LIMIT, signal);
   return { config, open: () => Promise.resolve(weights) };
+}
+
+/** The first convolution of TAESD's decoder. */
+const TINY_FIRST = 'decoder.layers.0.weight';
+
+/** `config/config.json` beside the file, else the published form in the width of its first convolution. */
+async function tinyConfig(tree: FileTree, [width = 64]: readonly number[], signal?: AbortSignal): Promise<unknown> {
+  const given = await openUnlessMarkup(tree, 'config/config.json', signal);
+  if (given !== undefined) return readJson(given, CONFIG_LIMIT, signal);
+  return { _class_name: 'AutoencoderTiny', decoder_block_out_channels: Array<number>(4).fill(width) };
 }
 
 function scalingOf(architecture: Architecture): number {

@@ -2,12 +2,15 @@
  * @file What a picture was made with, as text inside its PNG: written under the key `parameters` in the form that other
  * tools read (infotext.ts) and under `darkroom` as the exact request in JSON; read back from either. May import base and request.
  */
-import type { ImageInferenceTask, WeightedModel } from '../request/task.js';
+import type { ImageInferenceTask, PromptWeighting, RefinerRequest, WeightedModel } from '../request/task.js';
 import { parseInfotext, toInfotext } from './infotext.js';
 
 /** Everything that decided one picture: the checked task with the plan's choices filled in and this picture's own seed. */
 export type PictureParameters = Pick<ImageInferenceTask, 'positivePrompt' | 'negativePrompt' | 'model'> &
-  Pick<ImageInferenceTask, 'vae' | 'clipSkip' | 'refiner' | 'controlNet' | 'lora' | 'embeddings'> & {
+  Pick<
+    ImageInferenceTask,
+    'vae' | 'clipSkip' | 'refiner' | 'promptWeighting' | 'controlNet' | 'lora' | 'embeddings'
+  > & {
     readonly width: number;
     readonly height: number;
     readonly steps: number;
@@ -31,6 +34,8 @@ export interface RestoredRequest {
   readonly seed?: number | string;
   readonly clipSkip?: number;
   readonly vae?: string;
+  readonly promptWeighting?: PromptWeighting;
+  readonly refiner?: RefinerRequest;
   readonly lora?: readonly WeightedModel[];
   readonly embeddings?: readonly WeightedModel[];
 }
@@ -40,6 +45,8 @@ export interface Restored {
   readonly request: RestoredRequest;
   readonly ignored: readonly string[];
 }
+
+const PROMPT_WEIGHTINGS = ['compel', 'sdEmbeds'] as const satisfies readonly PromptWeighting[];
 
 /** References longer than this are pictures written out in full; they are left out of the text. */
 const MAX_REFERENCE = 2048;
@@ -68,6 +75,7 @@ function toJson(picture: PictureParameters): Readonly<Record<string, unknown>> {
     seed: picture.seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(picture.seed) : picture.seed.toString(),
     clipSkip: picture.clipSkip,
     vae: picture.vae,
+    promptWeighting: picture.promptWeighting,
     refiner: picture.refiner,
     controlNet: controlNet.length > 0 ? controlNet : undefined,
     lora: picture.lora.length > 0 ? picture.lora : undefined,
@@ -88,17 +96,24 @@ export function restoreRequest(texts: Readonly<Record<string, string>>): Restore
 function parseJson(text: string): Restored | undefined {
   const json = parseObject(text);
   if (json === undefined) return undefined;
+  const weighting = PROMPT_WEIGHTINGS.find((known) => known === json['promptWeighting']);
+  const refiner = refinerOf(json['refiner']);
   const lora = weightedModels(json['lora']);
   const embeddings = weightedModels(json['embeddings']);
   const request = {
     ...pick(json, 'string', ['positivePrompt', 'negativePrompt', 'model', 'scheduler', 'vae']),
     ...pick(json, 'number', ['width', 'height', 'steps', 'CFGScale', 'seed', 'clipSkip']),
     ...(typeof json['seed'] === 'string' && /^\d{1,19}$/.test(json['seed']) ? { seed: json['seed'] } : {}),
+    ...(weighting === undefined ? {} : { promptWeighting: weighting }),
+    ...(refiner === undefined ? {} : { refiner }),
     ...(lora.length > 0 ? { lora } : {}),
     ...(embeddings.length > 0 ? { embeddings } : {}),
   };
   if (Object.keys(request).length === 0) return undefined;
-  return { request, ignored: ['refiner', 'controlNet'].filter((key) => json[key] !== undefined) };
+  const unread = ['promptWeighting', 'refiner', 'controlNet'].filter(
+    (key) => json[key] !== undefined && !(key in request),
+  );
+  return { request, ignored: unread };
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
@@ -127,6 +142,12 @@ function pick<K extends string>(
 ): { [key in K]?: number };
 function pick(json: Readonly<Record<string, unknown>>, type: string, keys: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(keys.filter((key) => typeof json[key] === type).map((key) => [key, json[key]]));
+}
+
+/** A refiner needs its model; a start of another type than a number is left out. */
+function refinerOf(value: unknown): RefinerRequest | undefined {
+  if (!isObject(value) || typeof value['model'] !== 'string') return undefined;
+  return { model: value['model'], ...pick(value, 'number', ['startStep', 'startStepPercentage']) };
 }
 
 function weightedModels(list: unknown): readonly WeightedModel[] {

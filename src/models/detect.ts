@@ -131,12 +131,12 @@ function declaredPrediction(metadata: ReadonlyMap<string, string>): PredictionTy
 /** LoRA, ControlNet and embedding: looked for first, since some carry tensors of other kinds too. */
 function addOn({ tensors }: FileHeader): OtherFile | undefined {
   const names = [...tensors.keys()];
-  if (names.some((name) => LORA.test(name))) return describe('lora', 'a LoRA', 'Use it in lora[], with a model.', tensors);
+  if (names.some((name) => LORA.test(name))) return describe('lora', 'a LoRA', 'It belongs into lora[], beside a model.', tensors);
   if (names.some((name) => CONTROLNET.test(name))) {
-    return describe('controlnet', 'a ControlNet', 'Use it in controlNet[], with a model.', tensors);
+    return describe('controlnet', 'a ControlNet', 'It belongs into controlNet[], beside a model.', tensors);
   }
   if (isEmbedding(tensors)) {
-    const hint = 'Use it in embeddings[], with a model.';
+    const hint = 'It belongs into embeddings[], beside a model.';
     return describe('embedding', 'a textual inversion embedding', hint, tensors);
   }
   return undefined;

@@ -4,6 +4,7 @@ import { concatFloats } from '../base/arrays.js';
 import { fail } from '../base/errors.js';
 import { timestepSinusoid } from '../graphs/unet.js';
 import type { Runtime } from '../runtime/runtime.js';
+import { requireFinite } from '../sampling/index.js';
 import { combine, type CallResult, type SideStates } from '../text/combine.js';
 import { promptIds, sidesAlike, type PromptPlan } from '../text/prompt-plan.js';
 import { planPrompt } from '../text/weighted.js';
@@ -116,6 +117,8 @@ function toBranch(
   { states, pooled = new Float32Array() }: SideStates,
   { role, side, run }: { readonly role: Role; readonly side: 'cond' | 'uncond'; readonly run: StageRun },
 ): Branch {
+  requireFinite(states, `Text states of ${model.name}`);
+  requireFinite(pooled, `Pooled text of ${model.name}`);
   run.trace?.(`${role}.prompt_embeds.${side}`, states);
   const { addition } = model.unet.config;
   if (addition === undefined) return { text: states, added: undefined };

@@ -3,7 +3,6 @@
  * owns the runtime and the models that are loaded.
  */
 import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
-import type { FloatType } from '../base/dtype.js';
 import type { WireEvent, WireOutcome, WirePicture } from './events.js';
 import type { EncodePicture } from '../image/encode.js';
 import { parseRequest } from '../request/facade.js';
@@ -20,6 +19,7 @@ import {
 import type { Fit } from './fit.js';
 import { generate } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
+import { otherMeans, type Means } from './means.js';
 import { makePlan, type Plan } from './plan.js';
 import { createProgress } from './progress.js';
 import type { Trace } from './trace.js';
@@ -158,27 +158,6 @@ export function createEngine(deps: EngineDeps): Engine {
       runtime = undefined;
     },
   };
-}
-
-/** How a task is run; what had to be given up is said in the warnings. */
-interface Means {
-  readonly dtype: FloatType;
-  readonly frugal: boolean;
-  readonly warnings: readonly string[];
-}
-
-/** Another way to run a task that failed for lack of memory or of range; throws `error` when there is none. */
-function otherMeans(error: unknown, means: Means): Means {
-  const code = error instanceof DarkroomError ? error.code : undefined;
-  if (code === 'notFinite' && means.dtype === 'float16') {
-    const warning = 'float16 overflowed in this model; it was run again in float32, which is slower.';
-    return { ...means, dtype: 'float32', warnings: [...means.warnings, warning] };
-  }
-  if (code === 'outOfMemory' && !means.frugal) {
-    const warning = 'The networks did not fit into memory together; they were loaded in turn, which is slower.';
-    return { ...means, frugal: true, warnings: [...means.warnings, warning] };
-  }
-  throw error;
 }
 
 function parseInput(

@@ -76,7 +76,6 @@ export async function generate(
       ),
     );
   }
-  if (context.frugal) for (const { model } of stages) for (const encoder of model.encoders) await encoder.dispose();
   for (const [index, seed] of plan.seeds.entries()) {
     if (index < pictures.length) continue;
     progress.image(index);
@@ -104,14 +103,16 @@ interface Stage {
 }
 
 async function makeStage(
-  { runtime, dtype }: GenerateContext,
+  { runtime, dtype, frugal }: GenerateContext,
   plan: Plan,
   role: Role,
   model: LoadedModel,
   range: { readonly begin: number | undefined; readonly end: number | undefined },
   run: StageRun,
 ): Promise<Stage> {
-  return { role, model, conditioning: await encodeConditioning({ runtime, dtype }, model, plan, role, run), ...range };
+  const conditioning = await encodeConditioning({ runtime, dtype }, model, plan, role, run);
+  if (frugal) for (const encoder of model.encoders) await encoder.dispose();
+  return { role, model, conditioning, ...range };
 }
 
 interface OnePicture {

@@ -6,7 +6,8 @@ import { planPrompt } from '../text/weighted.js';
 import { judgeFit, type Fit, type Predictions, type Room, type Size } from './fit.js';
 import type { PlanModels } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
-import { networksOf, predictHeap, predictMemory, type NetworkOptions } from './memory-plan.js';
+import { predictHeap, predictMemory } from './memory-plan.js';
+import { networksOf, type NetworkOptions } from './networks.js';
 import { makePlan, type Plan } from './plan.js';
 
 export interface FitOptions {

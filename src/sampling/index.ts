@@ -1,4 +1,5 @@
 /** @file What the pipeline uses of this folder. */
+export { requireFinite } from './latent.js';
 export { createGenerator, type Generator } from './noise.js';
 export { guide, needsGuidance } from './guidance.js';
 export { addNoise, baseSteps, firstStepOf, noisedForStep, type RefinerStart } from './partial-runs.js';

@@ -17,12 +17,9 @@ afterAll(() => served.close());
 
 const CASES = [
   'sd15-euler',
-  'sd15-long-prompt',
   'sd2v-default',
   'sdxl-long-prompt',
-  'sdxl-clipskip-1',
   'refiner-cfg-1',
-  'fewstep-lcm-4',
   'fewstep-turbo-1',
   'vae-taesd',
   'singlefile-sdxl',

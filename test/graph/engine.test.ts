@@ -1,6 +1,6 @@
 /** @file The engine on the CPU: what a caller sees of batches, errors, aborts, previews, formats and the command line. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -136,6 +136,33 @@ describe('the engine', () => {
       ['unsupportedParameter', 'lora', uuid(2)],
       ['unsupportedScheduler', 'scheduler', uuid(1)],
     ]);
+  });
+});
+
+describe('a VAE of its own', () => {
+  it('may be a folder or one file, and decodes to the golden picture', async () => {
+    const folder = join(MODELS, 'vae-taesd');
+    const file = await mkdtemp(join(tmpdir(), 'darkroom-vae-'));
+    try {
+      await cp(join(folder, 'diffusion_pytorch_model.safetensors'), join(file, 'taesd.safetensors'));
+      const models = { 'sd15-tiny': join(MODELS, 'sd15-tiny'), folder, file: join(file, 'taesd.safetensors') };
+      const vaes = createNodeEngine({ models });
+      const golden = join(MODELS, '../cases/vae-taesd');
+      const { request } = JSON.parse(await readFile(join(golden, 'case.json'), 'utf8')) as { request: object };
+      const expected = await decodePng(new Uint8Array(await readFile(join(golden, 'image.png'))));
+      for (const vae of ['folder', 'file']) {
+        const pictures: WirePicture[] = [];
+        const { errors } = await vaes.run([{ ...request, vae, taskUUID: uuid(1), outputFormat: 'PNG' }], {
+          onEvent: (event) => void (event.kind === 'picture' && pictures.push(event.picture)),
+        });
+        expect(errors).toEqual([]);
+        const { data } = await decodePng(pictures[0]?.bytes ?? new Uint8Array());
+        expect(data.every((value, i) => Math.abs(value - (expected.data[i] ?? NaN)) <= 1)).toBe(true);
+      }
+      await vaes.dispose();
+    } finally {
+      await rm(file, { recursive: true });
+    }
   });
 });
 

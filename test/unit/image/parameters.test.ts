@@ -136,6 +136,33 @@ describe('restoreRequest', () => {
     expect(restoreRequest({ ...texts, parameters: 'other' })).toEqual({ request: expected, ignored: [] });
   });
 
+  it('gives back VAE, weights and refiner', () => {
+    const extras = {
+      vae: 'https://example.org/vae.safetensors',
+      promptWeighting: 'sdEmbeds',
+      refiner: { model: 'civitai:101055@128080', startStepPercentage: 80 },
+    } as const;
+    const { darkroom } = pngTexts({ ...PICTURE, ...extras });
+    expect(restoreRequest({ darkroom })).toEqual({ request: { ...REQUEST, ...extras }, ignored: [] });
+    const atStep = { model: 'my refiner', startStep: 12 };
+    expect(restoreRequest(pngTexts({ ...PICTURE, refiner: atStep }))?.request.refiner).toEqual(atStep);
+  });
+
+  it('leaves out a refiner without a model and weights of another syntax, and says so', () => {
+    const said = (fields: object): unknown => restoreRequest({ darkroom: JSON.stringify({ steps: 4, ...fields }) });
+    expect(said({ refiner: { startStep: 3 }, promptWeighting: 'compel++' })).toEqual({
+      request: { steps: 4 },
+      ignored: ['promptWeighting', 'refiner'],
+    });
+    expect(said({ refiner: { model: 'r', startStep: '3', startStepPercentage: 5, evil: {} } })).toEqual({
+      request: { steps: 4, refiner: { model: 'r', startStepPercentage: 5 } },
+      ignored: [],
+    });
+    expect(said({ refiner: ['r'], promptWeighting: ['compel'] })).toMatchObject({
+      ignored: ['promptWeighting', 'refiner'],
+    });
+  });
+
   it('keeps every digit of a large seed and leaves out guide images that were sent inline', () => {
     const guideImage = `data:image/png;base64,${'A'.repeat(5000)}`;
     const net = { model: 'm', guideImage, weight: 1, controlMode: 'balanced' as const };

@@ -10,14 +10,8 @@ import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
 import { parseUNetConfig } from '../../../src/models/configs/unet.js';
 import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
 import { judgeFit, type Predictions, type Size } from '../../../src/pipeline/fit.js';
-import {
-  networksOf,
-  predictMemory,
-  type MemoryPlan,
-  type Network,
-  type NetworkOptions,
-  type SizedModels,
-} from '../../../src/pipeline/memory-plan.js';
+import { predictMemory, type MemoryPlan } from '../../../src/pipeline/memory-plan.js';
+import { networksOf, type Network, type NetworkOptions, type SizedModels } from '../../../src/pipeline/networks.js';
 import { createEngine } from '../../../src/pipeline/engine.js';
 import type { Ort } from '../../../src/runtime/ort.js';
 import { writeMicroModel } from '../../micro-model.js';

@@ -1,0 +1,94 @@
+/** @file Networks that do not fit together are loaded in turn: the same picture, a warning, and nothing lost. */
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { folderTree } from '../../scripts/lib/folder-tree.js';
+import { decodePng } from '../../src/image/png.js';
+import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import type { WirePicture } from '../../src/pipeline/events.js';
+import { loadOrtInNode } from '../../src/runtime/ort-node.js';
+import type { LoadOrt, Ort } from '../../src/runtime/ort.js';
+
+const MODEL = join(import.meta.dirname, '../golden/models/sdxl-tiny');
+const REFINER = join(import.meta.dirname, '../golden/models/sdxl-refiner-tiny');
+const engines: Engine[] = [];
+afterAll(async () => {
+  for (const engine of engines) await engine.dispose();
+});
+
+/** ONNX Runtime with room for `limit` sessions; one more fails as a device without memory does. */
+function roomFor(limit: number, seen: { most: number }): LoadOrt {
+  return async (build) => {
+    const ort = await loadOrtInNode(build);
+    let alive = 0;
+    const create = async (...args: Parameters<typeof ort.InferenceSession.create>) => {
+      if (alive >= limit) throw new Error('failed to allocate a buffer: out of memory');
+      const session = await ort.InferenceSession.create(...args);
+      seen.most = Math.max(seen.most, ++alive);
+      const release = session.release.bind(session);
+      session.release = async () => {
+        alive--;
+        return release();
+      };
+      return session;
+    };
+    // Only this one form of `create` is called.
+    return { ...ort, InferenceSession: { create } } as unknown as Ort;
+  };
+}
+
+async function make(loadOrt: LoadOrt) {
+  const engine = createEngine({
+    runtime: { backend: 'wasm', loadOrt },
+    openTree: (name) => folderTree(name === 'base' ? MODEL : REFINER),
+    encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+    newUUID: () => crypto.randomUUID(),
+    randomSeed: () => 1n,
+    now: () => performance.now(),
+    defaultModel: 'base',
+  });
+  engines.push(engine);
+  const pictures: WirePicture[] = [];
+  const { errors } = await engine.run(
+    {
+      model: 'base',
+      refiner: { model: 'refiner', startStep: 2 },
+      positivePrompt: 'a red fox',
+      width: 128,
+      height: 128,
+      steps: 3,
+      CFGScale: 5,
+      seed: 3,
+      numberResults: 2,
+      outputFormat: 'PNG',
+    },
+    { onEvent: (event) => void (event.kind === 'picture' && pictures.push(event.picture)) },
+  );
+  return { errors, pictures };
+}
+
+describe('a device with too little memory', () => {
+  it('makes the same pictures with the networks in turn, and says so', async () => {
+    const roomy = { most: 0 };
+    const tight = { most: 0 };
+    const expected = await make(roomFor(99, roomy));
+    const { errors, pictures } = await make(roomFor(2, tight));
+    expect(errors).toEqual([]);
+    expect(roomy.most).toBeGreaterThan(2);
+    expect(tight.most).toBeLessThanOrEqual(2);
+    expect(pictures.map((p) => p.seed)).toEqual([3n, 4n]);
+    for (const [i, picture] of pictures.entries()) {
+      expect(picture.warnings.join()).toContain('loaded in turn');
+      const [got, wanted] = [
+        await decodePng(picture.bytes),
+        await decodePng(expected.pictures[i]?.bytes ?? new Uint8Array()),
+      ];
+      expect(got.data).toEqual(wanted.data);
+    }
+  });
+
+  it('ends with a typed error where not even that helps, and frees what it held', async () => {
+    const { errors, pictures } = await make(roomFor(0, { most: 0 }));
+    expect(pictures).toEqual([]);
+    expect(errors).toMatchObject([{ code: 'outOfMemory', hint: expect.stringContaining('smaller') as string }]);
+  });
+});

@@ -1,0 +1,27 @@
+/** @file What is tried after a failure: once less memory, once more range, and nothing for other errors. */
+import { describe, expect, it } from 'vitest';
+import { fail } from '../../../src/base/errors.js';
+import { otherMeans, type Means } from '../../../src/pipeline/means.js';
+
+const half: Means = { dtype: 'float16', frugal: false, warnings: ['earlier'] };
+
+describe('otherMeans', () => {
+  it('goes to float32 when float16 overflowed, and says so', () => {
+    const means = otherMeans(fail('notFinite', 'NaN'), half);
+    expect(means).toMatchObject({ dtype: 'float32', frugal: false });
+    expect(means.warnings).toEqual(['earlier', expect.stringContaining('float32') as string]);
+  });
+
+  it('loads networks in turn when memory ran out, once', () => {
+    const means = otherMeans(fail('outOfMemory', 'full'), half);
+    expect(means).toMatchObject({ dtype: 'float16', frugal: true });
+    expect(() => otherMeans(fail('outOfMemory', 'full'), means)).toThrow('full');
+  });
+
+  it('gives up where float32 itself is not finite, and for everything else', () => {
+    expect(() => otherMeans(fail('notFinite', 'NaN'), { ...half, dtype: 'float32' })).toThrow('NaN');
+    expect(() => otherMeans(fail('aborted', 'stop'), half)).toThrow('stop');
+    const foreign = new TypeError('bug');
+    expect(() => otherMeans(foreign, half)).toThrow(foreign);
+  });
+});
