@@ -22,6 +22,14 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Chooses an option whatever its capitals; a value that the menu does not have is left alone. */
+export function choose(id: string, value: string | number | undefined): void {
+  const wanted = String(value).toLowerCase();
+  const select = find(id, HTMLSelectElement);
+  const option = [...select.options].find((candidate) => candidate.value.toLowerCase() === wanted);
+  if (option !== undefined) select.value = option.value;
+}
+
 /** Says something to screen readers without moving the focus. */
 export function announce(text: string): void {
   find('announcer', HTMLElement).textContent = text;

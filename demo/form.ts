@@ -1,6 +1,7 @@
 /** @file The form ↔ a request. Values go to the library as they are typed: it checks them, and its errors come back to the fields. */
 import { SCHEDULER_NAMES, type ImageInferenceRequest } from '../src/index.js';
-import { find, make } from './dom.js';
+import { choose, find, make } from './dom.js';
+import { linkRefiner, readExtras, writeExtras } from './extras.js';
 import { createSeedControl, type SeedControl } from './seed.js';
 
 /** What is put back into the form, from a file or the contact sheet. */
@@ -9,7 +10,10 @@ export type Settings = Partial<ImageInferenceRequest>;
 export interface RequestForm {
   readonly seed: SeedControl;
   read(): ImageInferenceRequest;
-  /** Puts settings in; fields that are not named keep their value. The seed is locked. */
+  /**
+   * Puts settings in; fields that are not named keep their value, but a prompt comes with its negative prompt, weights, VAE and refiner
+   * or without them. The seed is locked.
+   */
   write(settings: Settings): void;
 }
 
@@ -32,6 +36,7 @@ export function createRequestForm(): RequestForm {
   fillExamples();
   linkSliders();
   linkQuality();
+  linkRefiner();
   return { seed, read: () => read(seed), write: (settings) => write(settings, seed) };
 }
 
@@ -50,6 +55,7 @@ function read(seed: SeedControl): ImageInferenceRequest {
     scheduler: find('scheduler', HTMLSelectElement).value,
     ...(seedText === undefined ? {} : { seed: seedText }),
     clipSkip: Number(find('clipSkip', HTMLSelectElement).value),
+    ...readExtras(),
     outputFormat: formatOf(find('outputFormat', HTMLSelectElement).value),
     outputQuality: Number(find('outputQuality', HTMLInputElement).value),
     outputType: 'URL',
@@ -68,6 +74,7 @@ function write(settings: Settings, seed: SeedControl): void {
   if (settings.positivePrompt !== undefined) {
     find('positivePrompt', HTMLTextAreaElement).value = settings.positivePrompt;
     find('negativePrompt', HTMLTextAreaElement).value = settings.negativePrompt ?? '';
+    writeExtras(settings);
   }
   for (const name of NUMBERS) {
     const value = settings[name];
@@ -80,14 +87,6 @@ function write(settings: Settings, seed: SeedControl): void {
   choose('clipSkip', settings.clipSkip);
   choose('model', settings.model);
   if (settings.seed !== undefined) seed.lock(String(settings.seed));
-}
-
-/** Chooses an option whatever its capitals; a value that the menu does not have is left alone. */
-function choose(id: string, value: string | number | undefined): void {
-  const wanted = String(value).toLowerCase();
-  const select = find(id, HTMLSelectElement);
-  const option = [...select.options].find((candidate) => candidate.value.toLowerCase() === wanted);
-  if (option !== undefined) select.value = option.value;
 }
 
 /** The names by family, so that seventy-six of them can be read. */

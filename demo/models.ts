@@ -1,4 +1,4 @@
-/** @file The model menu: the bundled one, a folder of the visitor's, or an address. Folders are read where they are; nothing is uploaded. */
+/** @file The model menu: the bundled one, a folder or file of the visitor's, or an address. Files are read where they are; nothing is uploaded. */
 import type { Darkroom } from '../src/index.js';
 import { announce, find, make, showMessage } from './dom.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
@@ -13,16 +13,16 @@ const TINYWORLD_SETTINGS = { width: '128', height: '128', steps: '20', CFGScale:
 export function setUpModels(darkroom: Darkroom): void {
   const menu = find('model', HTMLSelectElement);
   const picker = find('folder-input', HTMLInputElement);
-  menu.append(make('option', { value: TINYWORLD }, 'Tinyworld, bundled'));
+  list(TINYWORLD, 'Tinyworld, bundled');
   useSettings(TINYWORLD);
   menu.addEventListener('change', () => useSettings(menu.value));
 
-  async function add(name: string, source: Source): Promise<void> {
+  /** Without a source the name says where the model is. */
+  async function add(name: string, source: Source | undefined): Promise<void> {
     try {
       clearProblems();
-      await darkroom.registerModel(name, source);
-      const known = [...menu.options].find((option) => option.value === name);
-      if (known === undefined) menu.append(make('option', { value: name }, name));
+      if (source !== undefined) await darkroom.registerModel(name, source);
+      list(name, name);
       menu.value = name;
       useSettings(name);
       announce(`Model ${name} is chosen.`);
@@ -44,16 +44,35 @@ export function setUpModels(darkroom: Darkroom): void {
     if (first === undefined || picker.files === null) return;
     void add(first.webkitRelativePath.split('/')[0] ?? first.name, [...picker.files]).then(() => (picker.value = ''));
   });
+  const file = find('file-input', HTMLInputElement);
+  find('open-file', HTMLButtonElement).addEventListener('click', () => file.click());
+  file.addEventListener('change', () => {
+    const [first] = file.files ?? [];
+    if (first !== undefined) void add(first.name, first).then(() => (file.value = ''));
+  });
   setUpAddress(add);
 }
 
-function setUpAddress(add: (name: string, source: Source) => Promise<void>): void {
+/** Makes a model one of the menu's and a suggestion of the fields that name another. */
+function list(name: string, label: string): void {
+  const menu = find('model', HTMLSelectElement);
+  if ([...menu.options].some((option) => option.value === name)) return;
+  menu.append(make('option', { value: name }, label));
+  find('open-models', HTMLDataListElement).append(make('option', { value: name, label }));
+}
+
+/** `civitai:4384@128713` or `huggingface:owner/repo`, which need no registering; not a URL. */
+function isAir(address: string): boolean {
+  return address.includes(':') && !address.includes('://');
+}
+
+function setUpAddress(add: (name: string, source: Source | undefined) => Promise<void>): void {
   const button = find('open-url', HTMLButtonElement);
   const row = find('url-row', HTMLElement);
   const input = find('model-url', HTMLInputElement);
   const submit = (): void => {
     const address = input.value.trim();
-    if (address !== '') void add(address, address);
+    if (address !== '') void add(address, isAir(address) ? undefined : address);
   };
   button.addEventListener('click', () => {
     row.hidden = !row.hidden;

@@ -26,27 +26,54 @@ export function clearProblems(): void {
   for (const field of document.querySelectorAll('.field .error')) field.remove();
   for (const control of document.querySelectorAll('[aria-invalid]')) {
     control.removeAttribute('aria-invalid');
-    control.removeAttribute('aria-describedby');
+    describeBy(control, false);
   }
   const list = find('problems', HTMLElement);
   list.hidden = true;
   list.replaceChildren();
 }
 
-/** `width` and `lora[0].weight` belong to the fields `width` and `lora`. False where the page has no such field. */
+/** False where the page has no field for it. */
 function showBesideField(problem: Problem): boolean {
-  const parameter = problem.parameter?.split(/[[.]/)[0];
-  const control = parameter === undefined ? null : document.getElementById(parameter);
-  const field = control?.closest('.field');
-  if (control === null || field === null || field === undefined) return false;
-  const id = `${control.id}-error`;
+  const field = problem.parameter === undefined ? undefined : fieldOf(problem.parameter);
+  const control = field?.querySelector(':is(input, select, textarea)[id]');
+  if (field === undefined || control === null || control === undefined) return false;
+  const id = errorId(control);
   const earlier = document.getElementById(id);
   const text = withHint(problem);
   if (earlier !== null) earlier.textContent += ` ${text}`;
   else field.append(make('p', { id, className: 'error', role: 'alert' }, text));
   control.setAttribute('aria-invalid', 'true');
-  control.setAttribute('aria-describedby', id);
+  describeBy(control, true);
   return true;
+}
+
+/** `refiner.startStep` has a field of its own, `lora[0].weight` belongs to that of `lora`, and `refiner` to the first of its parts. */
+function fieldOf(parameter: string): HTMLElement | undefined {
+  const fields = [...document.querySelectorAll<HTMLElement>('.field[data-parameter]')];
+  const names = parameter.replaceAll(/\[\d+\]/g, '').split('.');
+  const paths = names.map((_, i) => names.slice(0, names.length - i).join('.')); // the longest first
+  return paths
+    .flatMap((path) => [
+      ...fields.filter(({ dataset }) => dataset['parameter'] === path),
+      ...fields.filter(({ dataset }) => dataset['parameter']?.startsWith(`${path}.`)),
+    ])
+    .at(0);
+}
+
+function errorId(control: Element): string {
+  return `${control.id}-error`;
+}
+
+/** Ties a control to its error, or unties it. A help text that describes it too stays. */
+function describeBy(control: Element, isWrong: boolean): void {
+  const id = errorId(control);
+  const others = (control.getAttribute('aria-describedby') ?? '')
+    .split(' ')
+    .filter((other) => !['', id].includes(other));
+  const ids = isWrong ? [...others, id] : others;
+  if (ids.length === 0) control.removeAttribute('aria-describedby');
+  else control.setAttribute('aria-describedby', ids.join(' '));
 }
 
 function withHint({ message, hint }: Problem): string {

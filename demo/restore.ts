@@ -15,7 +15,7 @@ export function setUpRestore(write: (settings: Settings) => void): void {
       if (restored === undefined) return showMessage(`There are no settings in ${name}.`);
       write(restored.request);
       const unused = restored.ignored.length === 0 ? '' : ` Not used here: ${restored.ignored.join(', ')}.`;
-      showMessage(`Settings restored from ${name}.${modelNote(restored.request.model)}${unused}`);
+      showMessage(`Settings restored from ${name}.${modelNote(restored.request)}${unused}`);
       announce('Settings restored.');
     } catch (error) {
       showProblems(problemsOf(error));
@@ -50,9 +50,10 @@ export function setUpRestore(write: (settings: Settings) => void): void {
   });
 }
 
-/** A picture may come from a model that is not open on this page. */
-function modelNote(model: string | undefined): string {
-  const options = [...find('model', HTMLSelectElement).options];
-  if (model === undefined || options.some(({ value }) => value.toLowerCase() === model.toLowerCase())) return '';
-  return ` It was made with the model ${model}, which is not open here.`;
+/** A picture may come from models that are not open on this page. Another VAE or refiner is fetched, where its name says from where. */
+function modelNote({ model, vae, refiner }: Settings): string {
+  const open = [...find('model', HTMLSelectElement).options].map(({ value }) => value.toLowerCase());
+  const named = { model, VAE: vae, refiner: refiner?.model };
+  const missing = Object.entries(named).filter(([, name]) => name !== undefined && !open.includes(name.toLowerCase()));
+  return missing.map(([what, name]) => ` It was made with the ${what} ${name}, which is not open here.`).join('');
 }

@@ -37,6 +37,18 @@ export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
   readonly seed?: number | bigint | string;
   /** Layers of the text encoder to skip on top of the model's own, 0–2. Default 0. CLIP models only. */
   readonly clipSkip?: number;
+  /** Another VAE than the model's own. */
+  readonly vae?: ModelReference;
+  /** Syntax of weights in the prompts. Default: none, parentheses are text. */
+  readonly promptWeighting?: PromptWeighting;
+  /** SDXL only: a second model for the last steps. */
+  readonly refiner?: {
+    readonly model: ModelReference;
+    /** The base runs this many steps, 2–`steps`. Not with `startStepPercentage`. Default: 90 %. */
+    readonly startStep?: number;
+    /** 1–99. Not with `startStep`. */
+    readonly startStepPercentage?: number;
+  };
   /** Pictures to make, 1–20. Default 1. */
   readonly numberResults?: number;
   /** How the picture comes back. Default `URL` (a blob URL that this page owns). */
@@ -51,18 +63,6 @@ export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
 
 /** Parameters with a meaning in a web page that have no effect yet: a request with one is refused, never half obeyed. */
 export interface NotYetSupported {
-  /** Another VAE than the model's own. */
-  readonly vae?: ModelReference;
-  /** Syntax of weights in the prompts. Default: none, parentheses are text. */
-  readonly promptWeighting?: PromptWeighting;
-  /** SDXL only: a second model for the last steps. */
-  readonly refiner?: {
-    readonly model: ModelReference;
-    /** The base runs this many steps, 2–`steps`. Not with `startStepPercentage`. Default: 90 %. */
-    readonly startStep?: number;
-    /** 1–99. Not with `startStep`. */
-    readonly startStepPercentage?: number;
-  };
   /** Pictures that guide the composition. At most 100. */
   readonly controlNet?: readonly ControlNetInput[];
   /** LoRA files; their effects add up. At most 100. */

@@ -4,7 +4,18 @@ import type { Browser } from 'playwright';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readPictureRequest } from '../../src/index.js';
 import { launchChromium, serveDemo, type Site, type WatchedPage } from './chromium.js';
-import { drop, fill, generate, openDemo, picturePixels, previewPixels, QUICK, values } from './demo-page.js';
+import {
+  drop,
+  fill,
+  generate,
+  GOLDEN_MODELS,
+  openDemo,
+  openModel,
+  picturePixels,
+  previewPixels,
+  QUICK,
+  values,
+} from './demo-page.js';
 
 let browser: Browser;
 let site: Site;
@@ -24,6 +35,15 @@ afterEach(async () => {
 });
 
 const open = async (): Promise<WatchedPage> => (demo = await openDemo(browser, site, { query: '?backend=wasm' }));
+
+/** The path of the file behind the download link. */
+async function download(page: WatchedPage['page']): Promise<string> {
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'Download' }).click(),
+  ]);
+  return file.path();
+}
 
 /** Pearson's correlation of two pictures' RGB values. */
 function correlation(a: readonly number[], b: readonly number[]): number {
@@ -105,6 +125,76 @@ describe('a run', () => {
     expect(await page.locator('#seed-lock').getAttribute('aria-pressed')).toBe('true');
     await generate(page);
     expect(await picturePixels(page)).toEqual(first);
+  });
+});
+
+describe('settings that few pictures need', () => {
+  it('weights in the prompt change the picture, and only where their syntax is chosen', async () => {
+    const { page } = await open();
+    const make = async (positivePrompt: string, promptWeighting: string): Promise<readonly number[]> => {
+      await fill(page, { ...QUICK, seed: '7', positivePrompt, promptWeighting });
+      await generate(page);
+      return picturePixels(page);
+    };
+    const plain = await make('a red house', '');
+    expect(await make('a (red)1.0 house', 'compel')).toEqual(plain);
+    const weighted = await make('a (red)1.5 house', 'compel');
+    expect(weighted).not.toEqual(plain);
+    expect(await make('a (red:1.5) house', 'sdEmbeds')).not.toEqual(plain);
+    expect(await make('a (red)1.5 house', '')).not.toEqual(weighted);
+
+    await page.locator('#history .thumb').nth(2).click();
+    await page.getByRole('button', { name: 'Reuse settings' }).click();
+    expect(await values(page, ['positivePrompt', 'promptWeighting'])).toEqual({
+      positivePrompt: 'a (red)1.5 house',
+      promptWeighting: 'compel',
+    });
+    await generate(page);
+    expect(await picturePixels(page)).toEqual(weighted);
+  });
+
+  it('another VAE decodes the same latents to another picture', async () => {
+    const { page } = await open();
+    await fill(page, { ...QUICK, seed: '7' });
+    await generate(page);
+    const [own, preview] = [await picturePixels(page), await previewPixels(page)];
+    await openModel(page, 'folder', `${GOLDEN_MODELS}vae-single`);
+    const suggested = page.locator('#open-models option');
+    expect(await suggested.evaluateAll((options) => options.map((option) => option.getAttribute('value')))).toEqual([
+      'darkroom:1@1',
+      'vae-single',
+    ]);
+    await fill(page, { model: 'darkroom:1@1', ...QUICK, CFGScale: '4.5', vae: 'vae-single' });
+    await page.locator('#seed').fill('7');
+    await generate(page);
+    expect(await previewPixels(page)).toEqual(preview);
+    const decoded = await picturePixels(page);
+    expect(decoded.length).toBe(own.length);
+    expect(decoded).not.toEqual(own);
+  });
+
+  it('a refiner takes the last steps; the file remembers it, and a file without one empties the fields', async () => {
+    const { page } = await open();
+    await openModel(page, 'folder', `${GOLDEN_MODELS}sdxl-refiner-tiny`);
+    await openModel(page, 'folder', `${GOLDEN_MODELS}sdxl-tiny`);
+    await fill(page, { ...QUICK, seed: '7' });
+    await generate(page);
+    const [base, basePath] = [await picturePixels(page), await download(page)];
+    const refiner = { refinerModel: 'sdxl-refiner-tiny', refinerStartStep: '', refinerStartStepPercentage: '50' };
+    await fill(page, { refinerModel: 'sdxl-refiner-tiny', refinerStartStepPercentage: '50' });
+    await generate(page);
+    const [refined, refinedPath] = [await picturePixels(page), await download(page)];
+    expect(refined).not.toEqual(base);
+
+    await drop(page, basePath, 'base.png');
+    await page.locator('#message', { hasText: 'Settings restored from base.png.' }).waitFor();
+    expect(await page.locator('#refinerModel').inputValue()).toBe('');
+    expect(await page.locator('#refinerStartStepPercentage').isDisabled()).toBe(true);
+    await drop(page, refinedPath, 'refined.png');
+    await page.locator('#message', { hasText: /^Settings restored from refined.png.$/ }).waitFor();
+    expect(await values(page, Object.keys(refiner))).toEqual(refiner);
+    await generate(page);
+    expect(await picturePixels(page)).toEqual(refined);
   });
 });
 
@@ -217,6 +307,27 @@ describe('files', () => {
     await fill(page, { ...QUICK, CFGScale: '4.5' });
     await generate(page);
     expect(await picturePixels(page)).toEqual(bundled);
+  });
+});
+
+describe('a checkpoint of one file', () => {
+  const NAME = 'sd15-single-bf16-junk';
+
+  it('makes a picture where a config folder lies beside it', async () => {
+    const { page } = await open();
+    await openModel(page, 'folder', GOLDEN_MODELS + NAME);
+    await fill(page, { ...QUICK, seed: '5' });
+    await generate(page);
+    expect(await page.locator('#details').textContent()).toMatch(/Seed 5.*128 × 128/);
+  });
+
+  it('opened alone is taken for a published model; where it is none, the page says what would help', async () => {
+    const { page } = await open();
+    await openModel(page, 'file', `${GOLDEN_MODELS}${NAME}/${NAME}.safetensors`);
+    expect(await page.locator('#model').inputValue()).toBe(`${NAME}.safetensors`);
+    await fill(page, { ...QUICK, seed: '5' });
+    await page.locator('#generate').click();
+    await page.locator('#problems', { hasText: 'in a folder "config" beside the file' }).waitFor({ timeout: 60_000 });
   });
 });
 

@@ -2,7 +2,7 @@
 import type { Browser } from 'playwright';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { launchChromium, serveDemo, type Site, type WatchedPage } from './chromium.js';
-import { fill, generate, openDemo, QUICK } from './demo-page.js';
+import { fill, generate, GOLDEN_MODELS, openDemo, openModel, QUICK } from './demo-page.js';
 
 let browser: Browser;
 let site: Site;
@@ -50,6 +50,48 @@ describe('errors', () => {
     await fill(page, { ...QUICK, scheduler: 'FlowMatchEulerDiscreteScheduler' });
     await page.locator('#generate').click();
     await page.locator('#scheduler-error', { hasText: 'FlowMatchEulerDiscreteScheduler' }).waitFor({ timeout: 30_000 });
+  });
+
+  it('of another VAE or a refiner stand beside these fields, whose help stays', async () => {
+    const { page } = await open();
+    const help = (id: string): Promise<string | null> => page.locator(`#${id}`).getAttribute('aria-describedby');
+    await fill(page, { ...QUICK, steps: '10', refinerModel: 'darkroom:1@1', refinerStartStep: '11' });
+    await fill(page, { refinerStartStepPercentage: '100' });
+    await page.locator('#generate').click();
+    await page.locator('#refinerStartStep-error', { hasText: '10' }).waitFor();
+    await page.locator('#refinerStartStepPercentage-error', { hasText: '99' }).waitFor();
+    await fill(page, { refinerStartStep: '', refinerStartStepPercentage: '80' });
+    await page.locator('#generate').click();
+    await page.locator('#refinerModel-error', { hasText: 'expected a Stable Diffusion XL refiner' }).waitFor();
+    expect(await page.locator('.field .error, #problems > p').count()).toBe(1);
+    expect(await help('refinerModel')).toBe('refiner-help refinerModel-error');
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('refinerModel');
+    await fill(page, { refinerModel: '', vae: 'my-vae' });
+    await page.locator('#generate').click();
+    await page.locator('#vae-error', { hasText: 'No model is registered as "my-vae"' }).waitFor();
+    expect([await help('vae'), await help('refinerModel')]).toEqual(['vae-help vae-error', 'refiner-help']);
+    await fill(page, { vae: '' });
+    await generate(page);
+    expect(await help('vae')).toBe('vae-help');
+  });
+
+  it('say beside the refiner that it does not go with a model that is not Stable Diffusion XL', async () => {
+    const { page } = await open();
+    await openModel(page, 'folder', `${GOLDEN_MODELS}sdxl-refiner-tiny`);
+    await fill(page, { model: 'darkroom:1@1', ...QUICK, refinerModel: 'sdxl-refiner-tiny' });
+    await page.locator('#generate').click();
+    await page.locator('#refinerModel-error', { hasText: 'it goes with a Stable Diffusion XL base' }).waitFor();
+    expect(await page.locator('#refinerModel').getAttribute('aria-invalid')).toBe('true');
+  });
+
+  it('of an AIR that no address is known of name where to get it', async () => {
+    const { page } = await open();
+    await page.getByRole('button', { name: 'Model URL…' }).click();
+    await page.locator('#model-url').fill('civitai:99999999@1');
+    await page.locator('#model-url').press('Enter');
+    await page.locator('#announcer', { hasText: 'Model civitai:99999999@1 is chosen.' }).waitFor();
+    await page.locator('#generate').click();
+    await page.locator('#model-error', { hasText: 'https://civitai.com/api/download/models/1' }).waitFor();
   });
 
   it('of a model address that is not there stand beside the model', async () => {
@@ -212,6 +254,7 @@ describe('for everyone', () => {
         'generate',
         'model',
         'open-folder',
+        'open-file',
         'open-url',
         'width',
         'height',
@@ -225,6 +268,9 @@ describe('for everyone', () => {
         'seed-random',
         'clipSkip',
         'numberResults',
+        'promptWeighting',
+        'vae',
+        'refinerModel',
         'outputFormat',
       ],
     ]);

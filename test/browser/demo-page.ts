@@ -6,6 +6,9 @@ import { openPage, type Site, type WatchedPage } from './chromium.js';
 /** Few steps on a small picture: enough to see everything happen. */
 export const QUICK = { steps: '4', width: '128', height: '128' } as const;
 
+/** Ends with a slash. */
+export const GOLDEN_MODELS = new URL('../golden/models/', import.meta.url).pathname;
+
 export async function openDemo(
   browser: Browser,
   site: Site,
@@ -29,6 +32,13 @@ export async function fill(page: Page, fields: Readonly<Record<string, string>>)
     if ((await control.evaluate((element) => element.tagName)) === 'SELECT') await control.selectOption(value);
     else await control.fill(value);
   }
+}
+
+/** Opens a model of this machine, under the name of its folder or file, and waits until it is chosen. */
+export async function openModel(page: Page, kind: 'folder' | 'file', path: string): Promise<void> {
+  await page.locator(`#${kind}-input`).setInputFiles(path);
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  await page.locator('#announcer', { hasText: `Model ${name} is chosen.` }).waitFor();
 }
 
 /** What the fields hold. */
