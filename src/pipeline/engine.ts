@@ -18,7 +18,7 @@ import {
 } from '../runtime/runtime.js';
 import type { Fit } from './fit.js';
 import { generate } from './generate.js';
-import { createLibrary, type OpenTree } from './library.js';
+import { createLibrary, type OpenModels, type OpenTree } from './library.js';
 import { otherMeans, type Means } from './means.js';
 import { makePlan, type Plan } from './plan.js';
 import { createProgress } from './progress.js';
@@ -85,7 +85,7 @@ export function createEngine(deps: EngineDeps): Engine {
     return runtime;
   };
 
-  /** After the loss of a device nothing made on it can be used: the next task starts afresh. */
+  /** Gives the device up, with all that was made on it: the next use opens a new one. */
   const forgetDevice = async (): Promise<void> => {
     const old = runtime;
     runtime = undefined;
@@ -98,21 +98,27 @@ export function createEngine(deps: EngineDeps): Engine {
     const { onEvent = () => undefined, signal, trace } = options;
     throwIfAborted(signal);
     const progress = createProgress(task, onEvent, deps.now);
-    const active = await getRuntime();
-    const models = await progress.stage('load', () => library.open(active, task, signal));
-    const plan = makePlan(task, models.base, deps.randomSeed);
+    const open = async (): Promise<{ readonly runtime: Runtime; readonly models: OpenModels }> => {
+      const active = await getRuntime();
+      return { runtime: active, models: await progress.stage('load', () => library.open(active, task, signal)) };
+    };
+    let opened = await open();
+    const plan = makePlan(task, opened.models.base, deps.randomSeed);
     options.onPlan?.(plan);
     const { encodePicture, newUUID } = deps;
-    let means: Means = { dtype: active.info.dtype, frugal: false, warnings: models.warnings };
+    let means: Means = { dtype: opened.runtime.info.dtype, frugal: false, warnings: opened.models.warnings };
     for (;;) {
       try {
         const told = { ...plan, warnings: [...plan.warnings, ...means.warnings] };
-        const context = { runtime: active, models, progress, onEvent, encodePicture, newUUID, signal, trace, ...means };
+        const context = { ...opened, progress, onEvent, encodePicture, newUUID, signal, trace, ...means };
         await generate(task, told, context, pictures);
         return;
       } catch (error) {
         means = otherMeans(error, means);
-        await library.free();
+        // What ran on a device keeps its buffers while it is open: only a new one has all of its memory.
+        if (means.frugal) await forgetDevice();
+        else await library.free();
+        opened = await open();
       }
     }
   };
