@@ -10,7 +10,7 @@ import { findOrInstallChromium } from '../chromium.mjs';
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Switches for software WebGPU without a display, and against background traffic. */
-export const CHROMIUM_ARGS = [
+const CHROMIUM_ARGS = [
   '--no-sandbox',
   '--enable-unsafe-webgpu',
   '--disable-quic',
@@ -20,13 +20,19 @@ export const CHROMIUM_ARGS = [
   '--disable-sync',
 ] as const;
 
+/** A headless Chromium, found or installed (scripts/chromium.mjs); `CHROMIUM_PATH` is heard first. */
+export async function launchChromium(): Promise<Browser> {
+  const executablePath = await findOrInstallChromium();
+  return chromium.launch({ headless: true, args: [...CHROMIUM_ARGS], executablePath });
+}
+
 export interface ServedPage {
   readonly page: Page;
   readonly url: string;
   close(): Promise<void>;
 }
 
-/** @param folders key → folder on disk, served under `/folder/KEY/`. Chromium is found or installed (scripts/chromium.mjs). */
+/** @param folders key → folder on disk, served under `/folder/KEY/`. */
 export async function openServedPage(
   folders: Readonly<Record<string, string>>,
   path = '/scripts/page/',
@@ -49,12 +55,7 @@ export async function openServedPage(
   try {
     await server.listen();
     const url = serverUrl(server);
-    const executablePath = await findOrInstallChromium();
-    browser = await chromium.launch({
-      headless: true,
-      args: [...CHROMIUM_ARGS],
-      ...(executablePath ? { executablePath } : {}),
-    });
+    browser = await launchChromium();
     const page = await browser.newPage();
     await page.goto(new URL(path, url).href);
     await page.waitForFunction(() => 'harness' in globalThis);

@@ -1,5 +1,6 @@
-/** @file Decoder output → 8-bit RGB. Pure; may import base. */
+/** @file Decoder output → 8-bit RGB. Pure; may import base and sampling. */
 import { fail } from '../base/errors.js';
+import { roundHalfEven } from '../sampling/numeric.js';
 
 /** RGB pixels, 8 bits per channel, row by row; `rgb` has `width·height·3` bytes. */
 export interface RgbPicture {
@@ -19,14 +20,6 @@ export interface RgbaPicture {
 export type PixelLayout = 'chw' | 'hwc';
 
 const { fround } = Math;
-
-/** Rounds half to even, as numpy does; `x` ≥ 0. */
-function roundHalfToEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
-}
 
 /**
  * One picture of the decoder, values −1…1 → `width·height·3` bytes of RGB: clamp(x/2 + 0.5, 0, 1)·255, each operation in
@@ -55,7 +48,7 @@ export function toPixels(
       const x = values[pixel * pixelStride + channel * channelStride] ?? NaN;
       if (!Number.isFinite(x)) throw notFinite(x, pixel % width, Math.floor(pixel / width));
       const unit = Math.min(1, Math.max(0, fround(x / 2 + 0.5)));
-      out[3 * pixel + channel] = roundHalfToEven(fround(unit * 255));
+      out[3 * pixel + channel] = roundHalfEven(fround(unit * 255));
     }
   }
   return out;

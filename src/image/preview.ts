@@ -1,11 +1,6 @@
-/** @file Latents → a tiny picture, one pixel per latent cell, by a linear map that belongs to the model. Pure; may import base. */
+/** @file Latents → a tiny picture, one pixel per latent cell, by a linear map that belongs to the model. Pure; may import base and models. */
 import { fail } from '../base/errors.js';
-
-/** `rgb = latent · factors + bias`, rgb in −1…1. `factors` has one row [r, g, b] per latent channel. From the model's card. */
-export interface LatentRgb {
-  readonly factors: readonly (readonly number[])[];
-  readonly bias: readonly number[];
-}
+import type { LatentRgb } from '../models/families.js';
 
 /**
  * A preview of scaled latents: what the decoder would make of them, averaged over each 8×8 block, roughly.

@@ -1,4 +1,5 @@
 /** @file Follows a prompt's plan: the text encoders' results → what cross-attention reads. */
+import { concatFloats } from '../base/arrays.js';
 import { assert } from '../base/errors.js';
 import {
   clauseLength,
@@ -72,7 +73,7 @@ function encoderStates(plan: EncoderPlan, statesOf: Sources['statesOf']): Float3
   const empty = (): Float32Array => statesOf(known(plan.empty, 'the empty prompt'));
   const chunks = plan.clauses.flatMap((clause) => clauseStates(clause, { statesOf, empty, origin: plan.origin }));
   for (let i = 0; i < plan.fill; i++) chunks.push(empty());
-  return join(chunks);
+  return concatFloats(chunks);
 }
 
 /** empty + (Σ share·part − empty)·strength, chunk by chunk. */
@@ -120,16 +121,6 @@ function scaleFrom(
     const o = origin?.[i] ?? 0;
     return weight === 1 ? z : o + (z - o) * weight;
   });
-}
-
-function join(chunks: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    out.set(chunk, at);
-    at += chunk.length;
-  }
-  return out;
 }
 
 /** `[rows, D₀]`, `[rows, D₁]` → `[rows, D₀ + D₁]`. */

@@ -1,26 +1,8 @@
-/** @file Launching Chromium for the browser tests, and the demo behind a Vite server of its own. */
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright';
+/** @file What the browser tests share: Chromium, watched pages, and the demo behind a Vite server of its own. */
+import type { Browser, BrowserContextOptions, Page } from 'playwright';
 import { createServer, type InlineConfig } from 'vite';
 
-/** WebGPU on a software adapter where there is no GPU; and no traffic of the browser's own. */
-const ARGS = [
-  '--no-sandbox',
-  '--enable-unsafe-webgpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-] as const;
-
-/** A headless Chromium: `CHROMIUM_PATH`, else the system's. */
-export function launchChromium(): Promise<Browser> {
-  return chromium.launch({
-    executablePath: process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium',
-    args: [...ARGS],
-    headless: true,
-  });
-}
+export { launchChromium } from '../../scripts/lib/served-page.js';
 
 /** A server that listens on a free port of this machine. */
 export interface Site {

@@ -56,7 +56,7 @@ describe('latentsToRgba', () => {
         [0, -1, 0.25],
       ],
       bias: [0.1, 0, -0.2],
-    };
+    } as const;
     // cell 0: latent (1, −0.5) → r 0.6, g 0.5, b −0.325; cell 1: latent (−4, 2) → r −1.9, g −2, b 0.3
     const rgba = latentsToRgba(Float32Array.of(1, -4, -0.5, 2), 2, 1, map);
     // 255·(0.6/2 + 0.5) = 204, 255·0.75 = 191.25, 255·0.3375 = 86.06; clamped 0, 0; 255·0.65 = 165.75
