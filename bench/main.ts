@@ -1,13 +1,20 @@
 /**
- * @file `npm run bench [-- graphs|sampling|memory|model]`: what things cost on this machine. Ratios are within one run; times are only of this
+ * @file `npm run bench [-- graphs|sampling|memory|model|lora]`: what things cost on this machine. Ratios are within one run; times are only of this
  * machine. Without an argument everything runs.
  */
 import { benchGraphs } from './graphs.js';
+import { benchLora } from './lora.js';
 import { benchMemory } from './memory.js';
 import { benchModel } from './model.js';
 import { benchSampling } from './sampling.js';
 
-const BENCHES = { graphs: benchGraphs, sampling: benchSampling, memory: benchMemory, model: benchModel } as const;
+const BENCHES = {
+  graphs: benchGraphs,
+  sampling: benchSampling,
+  memory: benchMemory,
+  model: benchModel,
+  lora: benchLora,
+} as const;
 
 async function main(): Promise<void> {
   const wanted = process.argv.slice(2);

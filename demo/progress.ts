@@ -10,6 +10,7 @@ const STAGES = {
   text: 'Reading the prompt',
   denoise: 'Developing',
   decode: 'Making the print',
+  preprocess: 'Preparing the guide',
   encode: 'Writing the file',
 } as const satisfies Record<ProgressEvent['stage'], string>;
 

@@ -3,17 +3,19 @@
  * Writes the pictures and `response.json` (wire form); exit status 1 with the wire errors on standard error.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fail, toWireErrors, type DarkroomError, type WireError } from '../src/base/errors.js';
 import { PARAMETER_OPTIONS, readParameters } from './lib/parameters.js';
 import { generateInChromium, generateInNode, type Generated } from './lib/generate-backends.js';
+import { withLocalPictures } from './lib/local-pictures.js';
 import { createProgressLine } from './lib/progress-line.js';
-import { toJsonText, toResponse, type SavedPicture } from './lib/response.js';
+import { toJsonText, toResponse, uuidOf, type SavedResult } from './lib/response.js';
 
 const USAGE = `Usage: npm run generate -- [PROMPT] [options]
   PROMPT              the positive prompt of one request
-  --request FILE      a task object or an array of tasks (JSON, wire form); options below override a single task's fields
+  --request FILE      a task object or an array of tasks (JSON, wire form); options below override a single task's fields.
+                      Pictures (guideImage, inputImage, image, …) may be paths, from the file's folder on
   --out DIR           where pictures and response.json go (default: pictures)
   --model NAME=PATH   registers a model folder or .safetensors file under NAME (an AIR or a plain name), and uses it when the
                       request names no model; repeatable. --model NAME alone chooses a registered one (the bundled one is
@@ -51,8 +53,8 @@ async function main(): Promise<number> {
   const request = await readRequest(values.request, fields, chosen);
   const line = createProgressLine(process.stderr, values.quiet);
   const run = values.backend === 'webgpu' ? generateInChromium : generateInNode;
-  const { pictures, errors } = await run(request, paths, line.show).finally(line.end);
-  const saved = await save(pictures, resolve(values.out));
+  const { results, errors } = await run(request, paths, line.show).finally(line.end);
+  const saved = await save(results, resolve(values.out));
   const response = toResponse(saved, errors);
   await writeFile(join(resolve(values.out), 'response.json'), `${toJsonText(response)}\n`);
   for (const { file } of saved) console.log(join(values.out, file));
@@ -87,7 +89,8 @@ async function readRequest(
   fields: Readonly<Record<string, unknown>>,
   model: string | undefined,
 ): Promise<unknown> {
-  if (path === undefined) return { outputFormat: 'PNG', ...(model === undefined ? {} : { model }), ...fields };
+  const given = await withLocalPictures(fields, process.cwd());
+  if (path === undefined) return { ...defaultsFor(fields, model), ...fieldsOf(given) };
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw fail(
       'invalidRequest',
@@ -95,11 +98,34 @@ async function readRequest(
     );
   });
   const json = parseRequestJson(text, path);
-  const defaults = { outputFormat: 'PNG', ...(model === undefined ? {} : { model }) };
-  if (!Array.isArray(json)) return isObject(json) ? { ...defaults, ...json, ...fields } : json;
+  const folder = dirname(resolve(path));
+  if (!Array.isArray(json)) {
+    const task = fieldsOf(await withLocalPictures(json, folder));
+    return isObject(json) ? { ...defaultsFor(json, model), ...task, ...fieldsOf(given) } : json;
+  }
   if (Object.keys(fields).length > 0)
     throw usage('Options for parameters go with a prompt or a single task, not with an array of tasks.');
-  return json.map((task: unknown) => (isObject(task) ? { taskUUID: crypto.randomUUID(), ...defaults, ...task } : task));
+  return Promise.all(
+    json.map(async (task: unknown) => {
+      if (!isObject(task)) return task;
+      const own = fieldsOf(await withLocalPictures(task, folder));
+      return { taskUUID: crypto.randomUUID(), ...defaultsFor(task, model), ...own };
+    }),
+  );
+}
+
+/** What a task of the command line has besides its own fields; an upload takes neither. */
+function defaultsFor(
+  task: Readonly<Record<string, unknown>>,
+  model: string | undefined,
+): Readonly<Record<string, string>> {
+  const { taskType = 'imageInference' } = task;
+  if (taskType === 'imageUpload') return {};
+  return { outputFormat: 'PNG', ...(model === undefined || taskType !== 'imageInference' ? {} : { model }) };
+}
+
+function fieldsOf(task: unknown): Readonly<Record<string, unknown>> {
+  return isObject(task) ? task : {};
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -118,14 +144,21 @@ function parseRequestJson(text: string, path: string): unknown {
   }
 }
 
-async function save(pictures: readonly Generated[], out: string): Promise<readonly SavedPicture[]> {
+const EXTENSIONS = {
+  'image/png': 'png',
+  'image/jpeg': 'jpg',
+  'image/webp': 'webp',
+  'image/gif': 'gif',
+  'image/bmp': 'bmp',
+} as const;
+
+async function save(results: readonly Generated[], out: string): Promise<readonly SavedResult[]> {
   await mkdir(out, { recursive: true });
-  const saved: SavedPicture[] = [];
-  for (const { picture, bytes } of pictures) {
-    const extension = { 'image/png': 'png', 'image/jpeg': 'jpg', 'image/webp': 'webp' }[picture.mime];
-    const file = `${picture.imageUUID}.${extension}`;
+  const saved: SavedResult[] = [];
+  for (const { facts, bytes } of results) {
+    const file = `${uuidOf(facts)}.${EXTENSIONS[facts.mime]}`;
     await writeFile(join(out, file), bytes);
-    saved.push({ ...picture, file });
+    saved.push({ facts, file, base64: Buffer.from(bytes).toString('base64') });
   }
   return saved;
 }

@@ -2,19 +2,19 @@
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { WireError } from '../../src/base/errors.js';
-import type { ProgressEvent, WirePicture } from '../../src/pipeline/events.js';
+import type { ProgressEvent, WireEvent } from '../../src/pipeline/events.js';
 import type { Harness } from '../page/harness.js';
 import { BUNDLED_MODEL, createNodeEngine, DEFAULT_MODEL } from './node-engine.js';
 import { openServedPage } from './served-page.js';
-import type { PictureFacts } from './response.js';
+import { uuidOf, type ResultFacts } from './response.js';
 
 export interface Generated {
-  readonly picture: PictureFacts & { readonly base64: string };
+  readonly facts: ResultFacts;
   readonly bytes: Uint8Array;
 }
 
 export interface GenerateResult {
-  readonly pictures: readonly Generated[];
+  readonly results: readonly Generated[];
   readonly errors: readonly WireError[];
 }
 
@@ -27,22 +27,48 @@ export type Generate = (
 
 export const generateInNode: Generate = async (request, paths, onProgress) => {
   const engine = createNodeEngine({ models: paths });
-  const pictures: Generated[] = [];
+  const made: Generated[] = [];
   try {
-    const { errors } = await engine.run(request, {
+    const { pictures, errors } = await engine.run(request, {
       onEvent(event) {
         if (event.kind === 'progress') onProgress(event);
-        if (event.kind === 'picture') pictures.push(generated(event.picture));
+        const result = resultOf(event);
+        if (result !== undefined) made.push(result);
       },
     });
-    return { pictures, errors };
+    const later = new Map(pictures.map(({ imageUUID, warnings = [] }) => [imageUUID, warnings]));
+    return { results: made.map((result) => withWarnings(result, later.get(uuidOf(result.facts)) ?? [])), errors };
   } finally {
     await engine.dispose();
   }
 };
 
-function generated({ bytes, ...picture }: WirePicture): Generated {
-  return { picture: { ...picture, base64: Buffer.from(bytes).toString('base64') }, bytes };
+function resultOf(event: WireEvent): Generated | undefined {
+  switch (event.kind) {
+    case 'picture': {
+      const { bytes, ...facts } = event.picture;
+      return { facts, bytes };
+    }
+    case 'guide': {
+      const { bytes, ...facts } = event.guide;
+      return { facts, bytes };
+    }
+    case 'upload': {
+      const { bytes, ...facts } = event.upload;
+      return { facts, bytes };
+    }
+    case 'progress':
+    case 'preview':
+    case 'evict':
+      return undefined; // told on the way
+    default:
+      return event satisfies never;
+  }
+}
+
+/** What showed after the result was sent. */
+function withWarnings({ facts, bytes }: Generated, warnings: readonly string[]): Generated {
+  return { facts: { ...facts, warnings: [...facts.warnings, ...warnings] }, bytes };
 }
 
 export const generateInChromium: Generate = async (request, paths, onProgress) => {
@@ -61,14 +87,14 @@ export const generateInChromium: Generate = async (request, paths, onProgress) =
   try {
     await harness.page.exposeFunction('reportProgress', onProgress);
     const models = Object.fromEntries(served.map(({ name, url }) => [name, url]));
-    const { pictures, errors } = await harness.page.evaluate(
+    const { results, errors } = await harness.page.evaluate(
       ([input, options]) => (Reflect.get(globalThis, 'harness') as Harness).generate(JSON.parse(input), options),
       [JSON.stringify(request), { backend: 'webgpu' as const, models }] as const,
     );
     return {
       errors,
-      pictures: pictures.map(({ picture, base64, seed }) => ({
-        picture: { ...picture, seed: BigInt(seed), base64 },
+      results: results.map(({ facts, base64 }) => ({
+        facts: 'seed' in facts ? { ...facts, seed: BigInt(facts.seed) } : facts,
         bytes: Buffer.from(base64, 'base64'),
       })),
     };

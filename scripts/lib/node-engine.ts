@@ -1,12 +1,17 @@
-/** @file The engine in Node: models from the disk, the Hub and URLs, ONNX Runtime's CPU build, JPEG and WEBP by sharp. */
+/** @file The engine in Node: models from the disk, the Hub and URLs, ONNX Runtime's CPU build, JPEG and WEBP by sharp, pictures kept in memory. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import { modelTree } from '../../src/assets/file-tree.js';
+import { createMemoryDriver } from '../../src/assets/image-drivers.js';
+import { createImagePins } from '../../src/assets/image-pins.js';
+import { createImageStore, defaultLimitBytes } from '../../src/assets/image-store.js';
 import type { FileTree } from '../../src/assets/source.js';
 import { fail } from '../../src/base/errors.js';
+import type { DecodePicture } from '../../src/image/decode.js';
 import type { EncodePicture } from '../../src/image/encode.js';
+import { MAX_PIXELS } from '../../src/image/read-picture.js';
 import { DEFAULT_MODEL } from '../../src/models/bundled.js';
 import { bundledRegistry, register, resolve, type ModelRegistry } from '../../src/models/registry.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
@@ -39,6 +44,16 @@ export function createNodeEngine({ models }: NodeEngineOptions): Engine {
       return { ...tree, about, clipTokenizer };
     },
     encodePicture,
+    pictures: {
+      fetch,
+      decodePicture,
+      images: createImageStore({
+        driver: createMemoryDriver(),
+        pins: createImagePins(undefined),
+        limitBytes: () => defaultLimitBytes(undefined),
+        now: () => Date.now(),
+      }),
+    },
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
@@ -59,4 +74,11 @@ const encodePicture: EncodePicture = async ({ width, height, rgb }, { mime, qual
   const image = sharp(rgb, { raw: { width, height, channels: 3 } });
   const encoded = mime === 'image/jpeg' ? image.jpeg({ quality }) : image.webp({ quality });
   return new Uint8Array(await encoded.toBuffer());
+};
+
+/** Of an animation the first picture. */
+const decodePicture: DecodePicture = async (bytes) => {
+  const image = sharp(bytes, { ignoreIcc: true, limitInputPixels: MAX_PIXELS }).autoOrient();
+  const { data, info } = await image.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, rgb: new Uint8Array(data) };
 };

@@ -4,7 +4,12 @@
  */
 import { urlTree } from '../../src/assets/url-tree.js';
 import { toWireErrors, type WireError } from '../../src/base/errors.js';
-import { createDarkroom, type ImageInferenceRequest, type ImageResult } from '../../src/index.js';
+import { createMemoryDriver } from '../../src/assets/image-drivers.js';
+import { createImagePins } from '../../src/assets/image-pins.js';
+import { createImageStore } from '../../src/assets/image-store.js';
+import type { TaskResult } from '../../src/client/types.js';
+import { decodeWithCanvas } from '../../src/image/decode.js';
+import { createDarkroom, type Darkroom, type RunOptions } from '../../src/index.js';
 import { encodeWithCanvas } from '../../src/image/encode.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { Fit } from '../../src/pipeline/fit.js';
@@ -12,7 +17,7 @@ import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 import type { Memory } from '../../src/runtime/ledger.js';
 import type { RuntimeInfo } from '../../src/runtime/runtime.js';
 import type { GoldenFolder } from '../../test/golden-runner/files.js';
-import type { PictureFacts } from '../lib/response.js';
+import type { GuideFacts, PictureFacts, UploadFacts } from '../lib/response.js';
 import type { WirePicture } from '../../src/pipeline/events.js';
 import type { Outcome } from '../../test/golden-runner/report.js';
 import { runCase } from '../../test/golden-runner/run-case.js';
@@ -42,6 +47,16 @@ export function createPageEngine({ backend, models, observeDevice }: EngineOptio
     },
     openTree: (name) => treeOf(folderUrl(models[name] ?? name)),
     encodePicture: encodeWithCanvas,
+    pictures: {
+      fetch: (url, init) => fetch(url, init),
+      decodePicture: decodeWithCanvas,
+      images: createImageStore({
+        driver: createMemoryDriver(),
+        pins: createImagePins(undefined),
+        limitBytes: () => Promise.resolve(Infinity),
+        now: () => Date.now(),
+      }),
+    },
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => 1n,
     now: () => performance.now(),
@@ -49,14 +64,15 @@ export function createPageEngine({ backend, models, observeDevice }: EngineOptio
   });
 }
 
-/** Pictures as the command line wants them: file bytes in base64, the seed with all its digits. */
+/** Results as the command line wants them: file bytes in base64, the seed with all its digits. */
 export interface PageResponse {
-  readonly pictures: readonly {
-    readonly picture: Omit<PictureFacts, 'seed'>;
-    readonly seed: string;
-    readonly base64: string;
-  }[];
+  readonly results: readonly PageResult[];
   readonly errors: readonly WireError[];
+}
+
+interface PageResult {
+  readonly facts: (Omit<PictureFacts, 'seed'> & { readonly seed: string }) | GuideFacts | UploadFacts;
+  readonly base64: string;
 }
 
 /** Through the public API and its worker; `outputType` is for the caller to honour, since a blob: URL dies with the page. */
@@ -66,49 +82,61 @@ async function generate(
 ): Promise<PageResponse> {
   const models = Object.fromEntries(Object.entries(options.models).map(([name, key]) => [name, folderUrl(key)]));
   const darkroom = createDarkroom({ backend: options.backend, models, strictGpu: true });
-  const pictures: PageResponse['pictures'][number][] = [];
-  const kept: Promise<unknown>[] = [];
-  const onPicture = (result: ImageResult): void => {
-    kept.push(toPagePicture(result).then((picture) => pictures.push(picture)));
-  };
+  const made: TaskResult[] = [];
+  const listeners = { onProgress: report, onPicture: (picture: TaskResult): void => void made.push(picture) };
   try {
-    const errors = Array.isArray(input)
-      ? ((await darkroom.run(input, { onPicture, onProgress: report })).errors ?? [])
-      : await darkroom.imageInference(input as ImageInferenceRequest, { onPicture, onProgress: report }).then(() => []);
-    await Promise.all(kept);
-    return { pictures, errors };
+    const { data = [], errors = [] } = Array.isArray(input)
+      ? await darkroom.run(input, listeners)
+      : { data: await runOne(darkroom, input, listeners) };
+    return { results: await Promise.all(data.map(toPageResult)), errors };
   } catch (error) {
-    await Promise.all(kept);
-    return { pictures, errors: toWireErrors(error) };
+    return { results: await Promise.all(made.map(toPageResult)), errors: toWireErrors(error) };
   } finally {
     await darkroom.dispose();
   }
 }
 
-async function toPagePicture(result: ImageResult): Promise<PageResponse['pictures'][number]> {
-  const { blob, taskType, taskUUID, imageUUID, width, height, backend, warnings, timings } = result;
-  const mime = blob.type as WirePicture['mime']; // the client made the blob from exactly this
-  const outputType =
-    result.imageURL !== undefined ? 'URL' : result.imageDataURI !== undefined ? 'dataURI' : 'base64Data';
-  const includeCost = result.cost !== undefined;
-  return {
-    picture: {
-      taskType,
-      taskUUID,
-      imageUUID,
-      image: 0,
-      width,
-      height,
-      backend,
-      warnings,
-      timings,
-      mime,
-      outputType,
-      includeCost,
-    },
-    seed: result.seedString ?? String(result.seed),
-    base64: await toBase64(blob),
-  };
+/** One request, by the method of its type. */
+async function runOne(darkroom: Darkroom, input: unknown, options: RunOptions): Promise<readonly TaskResult[]> {
+  const taskType: unknown = typeof input === 'object' && input !== null ? Reflect.get(input, 'taskType') : undefined;
+  // The worker checks it, whatever it is.
+  const request = input as never;
+  switch (taskType) {
+    case 'imageUpload':
+      return [await darkroom.imageUpload(request, options)];
+    case 'controlNetPreprocess':
+    case 'imageControlNetPreProcess':
+      return [await darkroom.controlNetPreprocess(request, options)];
+    default:
+      return darkroom.imageInference(request, options);
+  }
+}
+
+async function toPageResult(result: TaskResult): Promise<PageResult> {
+  const { blob } = result;
+  const base64 = await toBase64(blob);
+  if (result.taskType === 'imageUpload') {
+    const { taskType, taskUUID, imageUUID, width, height, warnings } = result;
+    const mime = blob.type as UploadFacts['mime']; // the client made the blob from exactly this
+    return { facts: { taskType, taskUUID, imageUUID, width, height, warnings, mime }, base64 };
+  }
+  const { taskUUID, width, height, warnings, timings } = result;
+  const mime = blob.type as WirePicture['mime']; // the same
+  const shared = { taskUUID, width, height, warnings, timings, mime, includeCost: result.cost !== undefined };
+  if (result.taskType === 'imageInference') {
+    const { taskType, imageUUID, backend, imageURL, imageDataURI } = result;
+    const seed = result.seedString ?? String(result.seed);
+    const outputType = outputTypeOf(imageURL, imageDataURI);
+    return { facts: { taskType, imageUUID, backend, image: 0, seed, outputType, ...shared }, base64 };
+  }
+  const { taskType, inputImageUUID, guideImageUUID, guideImageURL, guideImageDataURI } = result;
+  const outputType = outputTypeOf(guideImageURL, guideImageDataURI);
+  return { facts: { taskType, inputImageUUID, guideImageUUID, outputType, ...shared }, base64 };
+}
+
+function outputTypeOf(url: string | undefined, dataURI: string | undefined): WirePicture['outputType'] {
+  if (url !== undefined) return 'URL';
+  return dataURI === undefined ? 'base64Data' : 'dataURI';
 }
 
 /** The driving script may listen (Playwright's `exposeFunction`). */

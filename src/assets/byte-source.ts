@@ -17,8 +17,16 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
   };
 }
 
-/** A source over a Blob or File, which the browser keeps on disk. @throws invalidModelFile when the file has gone since it was picked */
-export function blobSource(name: string, blob: Blob): ByteSource {
+/**
+ * A source over a Blob or File, which the browser keeps on disk.
+ * @param gone what to do about a file that can no longer be read
+ * @throws invalidModelFile when it can no longer be read
+ */
+export function blobSource(
+  name: string,
+  blob: Blob,
+  gone = 'The file was moved or changed after it was picked: pick it again.',
+): ByteSource {
   return {
     name,
     size: blob.size,
@@ -30,7 +38,7 @@ export function blobSource(name: string, blob: Blob): ByteSource {
         .arrayBuffer()
         .catch((cause: unknown) => {
           throw fail('invalidModelFile', `${name} can no longer be read.`, {
-            hint: 'The file was moved or changed after it was picked: pick it again.',
+            hint: gone,
             cause,
           });
         });
@@ -38,6 +46,12 @@ export function blobSource(name: string, blob: Blob): ByteSource {
       onBytes?.(bytes.byteLength);
       return new Uint8Array(bytes);
     },
+    blob: (start, end, signal) =>
+      new Promise((resolve) => {
+        checkRange(name, blob.size, start, end);
+        throwIfAborted(signal);
+        resolve(blob.slice(start, end));
+      }),
   };
 }
 

@@ -13,6 +13,8 @@ import { CONFIG_LIMIT, readJson } from './text-file.js';
 import { readVaeFolder } from './vae-files.js';
 import { viewWeights } from './weights.js';
 
+export { openControlNetFiles } from './controlnet-files.js';
+
 export type OpenModelOptions = SingleFileOptions;
 
 /**

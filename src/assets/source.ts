@@ -14,6 +14,10 @@ export interface ByteSource {
   readonly size: number;
   /** Bytes `start` (inclusive) to `end` (exclusive). Rejects with a `DarkroomError` when they cannot be had. */
   read(start: number, end: number, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
+  /** The same bytes as a Blob that leaves them where they are, on disk. Absent where they would have to be fetched into memory. */
+  blob?(start: number, end: number, signal?: AbortSignal): Promise<Blob>;
+  /** Brings the whole file onto this machine, where it is not; reads of weights do so by themselves. Absent: there is nothing to bring. */
+  download?(signal?: AbortSignal): Promise<void>;
 }
 
 /** A folder (of a diffusers model, say): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
@@ -26,4 +30,6 @@ export interface FileTree {
   readonly file?: string;
   /** The same address taken as one file, where it could be either. */
   readonly asFile?: FileTree;
+  /** Says that no file of it is read any more, so that stored ones may be deleted. Absent: nothing is held. */
+  close?(): void;
 }

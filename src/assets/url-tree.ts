@@ -2,8 +2,8 @@
 import { fail, throwIfAborted } from '../base/errors.js';
 import { blobSource, checkRange, memorySource, pathSegments } from './byte-source.js';
 import { downloadFailed, fetchLength, fetchRange, fetchWhole, publicUrl, type Call, type HttpDeps } from './http.js';
-import { readAhead } from './read-ahead.js';
-import type { ByteSource, FileTree } from './source.js';
+import { readAhead, type ReadAheadOptions } from './read-ahead.js';
+import type { ByteSource, FileTree, OnBytes } from './source.js';
 
 export type { HttpDeps } from './http.js';
 
@@ -13,41 +13,49 @@ const FIRST_BYTES = 65536;
 /** Endings of the names of weight files; what cannot be read is said when it is opened. */
 const WEIGHTS = /\.(safetensors|ckpt|pth?|bin|gguf)$/i;
 
+/** Opens the file at a URL; `undefined` where there is none. */
+export type OpenUrl = (url: URL, signal?: AbortSignal, onBytes?: OnBytes) => Promise<ByteSource | undefined>;
+
 /**
  * The tree of the files whose URLs begin with `address`; its query (a token, say) is sent with every request and shown in no message.
  * An address that ends like a weight file is that file, and what lies beside it. Opening a file costs one request; 404 and 410
  * mean that it is not there.
- * @throws invalidModelFile when `address` is not an http(s) URL. Opening and reading: downloadFailed, aborted
+ * @throws invalidModelFile when `address` is not an http(s) URL. Opening and reading: downloadFailed, accessDenied, aborted
  */
 export function urlTree(address: string, deps: HttpDeps): FileTree {
-  const url = parseUrl(address);
-  const file = lastSegment(url);
-  if (file === undefined) return folderAt(url, deps);
-  const asFile = fileAt(url, file, deps);
-  return WEIGHTS.test(file) ? asFile : { ...folderAt(url, deps), asFile };
+  return treeAt(address, (url, signal, onBytes) => openUrl({ deps, url, signal, onBytes }));
 }
 
-function folderAt(root: URL, deps: HttpDeps): FileTree {
+/** {@link urlTree} with another way to open a URL. @throws invalidModelFile when `address` is not an http(s) URL */
+export function treeAt(address: string, open: OpenUrl): FileTree {
+  const url = parseUrl(address);
+  const file = lastSegment(url);
+  if (file === undefined) return folderAt(url, open);
+  const asFile = fileAt(url, file, open);
+  return WEIGHTS.test(file) ? asFile : { ...folderAt(url, open), asFile };
+}
+
+function folderAt(root: URL, open: OpenUrl): FileTree {
   return {
     name: publicUrl(root),
     open: async (path, signal, onBytes) => {
       const url = new URL(root);
       url.pathname = [root.pathname.replace(/\/+$/, ''), ...pathSegments(path).map(encodeURIComponent)].join('/');
-      return openUrl({ deps, url, signal, onBytes });
+      return open(url, signal, onBytes);
     },
   };
 }
 
 /** The folder that the file at `url` is in. */
-function fileAt(url: URL, file: string, deps: HttpDeps): FileTree {
+function fileAt(url: URL, file: string, open: OpenUrl): FileTree {
   const parent = new URL(url);
   parent.pathname = url.pathname.slice(0, url.pathname.lastIndexOf('/'));
-  const folder = folderAt(parent, deps);
+  const folder = folderAt(parent, open);
   return {
     name: folder.name.replace(/\/$/, ''),
     file,
     open: (path, signal, onBytes) =>
-      path === file ? openUrl({ deps, url, signal, onBytes }) : folder.open(path, signal, onBytes),
+      path === file ? open(url, signal, onBytes) : folder.open(path, signal, onBytes),
   };
 }
 
@@ -63,12 +71,17 @@ function lastSegment({ pathname }: URL): string | undefined {
 
 /** The tree of files that each have a URL of their own, keyed by path; `data:` URLs, which bundlers make of small files, are among them. */
 export function addressTree(name: string, files: Readonly<Record<string, string>>, deps: HttpDeps): FileTree {
+  return treeOfAddresses(name, files, (url, signal, onBytes) => openUrl({ deps, url, signal, onBytes }));
+}
+
+/** {@link addressTree} with another way to open a URL. */
+export function treeOfAddresses(name: string, files: Readonly<Record<string, string>>, openFile: OpenUrl): FileTree {
   const urls = new Map(Object.entries(files));
   return {
     name,
     open: async (path, signal, onBytes) => {
       const url = urls.get(pathSegments(path).join('/'));
-      return url === undefined ? undefined : openUrl({ deps, url: new URL(url), signal, onBytes });
+      return url === undefined ? undefined : openFile(new URL(url), signal, onBytes);
     },
     list: () => Promise.resolve([...urls.keys()]),
   };
@@ -81,7 +94,8 @@ function parseUrl(prefix: string): URL {
   throw fail('invalidModelFile', `${JSON.stringify(shown)} is not an absolute http or https URL of a model's folder.`);
 }
 
-async function openUrl(call: Call): Promise<ByteSource | undefined> {
+/** Opens the file at a URL; see {@link urlTree}. */
+export async function openUrl(call: Call): Promise<ByteSource | undefined> {
   const name = publicUrl(call.url);
   const answer = await fetchRange(call, 0, FIRST_BYTES);
   switch (answer.kind) {
@@ -102,21 +116,21 @@ async function openUrl(call: Call): Promise<ByteSource | undefined> {
   }
 }
 
-interface Known {
+/** What is known of a file that is read by ranges. */
+export interface Known {
   readonly size: number;
   /** The file's first bytes. */
   readonly head: Uint8Array;
   readonly etag: string | undefined;
 }
 
-function rangeSource({ deps, url }: Call, known: Known): ByteSource {
+/** A file on a server, read by ranges. @param ahead how much is read ahead */
+export function rangeSource({ deps, url }: Call, known: Known, ahead?: ReadAheadOptions): ByteSource {
   const name = publicUrl(url);
   const { size, head } = known;
-  const blocks = readAhead({
-    name,
-    size,
-    read: (start, end, signal, onBytes) => fetchPart({ deps, url, signal, onBytes }, known, [start, end]),
-  });
+  const read: ByteSource['read'] = (start, end, signal, onBytes) =>
+    fetchPart({ deps, url, signal, onBytes }, known, [start, end]);
+  const blocks = readAhead({ name, size, read }, ahead);
   return {
     name,
     size,

@@ -3,24 +3,29 @@
  * they are, one call after the other. May import base and the files beside it.
  */
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
-import { createUrlLedger, type UrlLedger } from './deliver.js';
-import { notify, runJob, type JobOutcome } from './job.js';
+import { createUrlLedger } from './deliver.js';
+import { notify, releaseUrl, runJob, type JobOutcome } from './job.js';
 import { toWireModel } from './model-source.js';
+import { toSendable } from './picture-source.js';
 import { createQueue } from './queue.js';
 import type {
   Darkroom,
   DarkroomOptions,
+  GuideResult,
   ImageResult,
+  KeptImages,
   ModelRegistration,
   ModelSource,
   RunOptions,
   RunResponse,
+  TaskResult,
   Timeouts,
+  UploadResult,
 } from './types.js';
-import type { ImageInferenceRequest } from '../request/request.js';
+import type { ControlNetPreprocessRequest, ImageInferenceRequest, ImageUploadRequest } from '../request/request.js';
 import type { WorkerOptions } from './wire.js';
 import { createHost } from './worker-host.js';
-import { unwrap } from './worker-link.js';
+import { unwrap, type WorkerLink } from './worker-link.js';
 
 const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, cancelMs: 30_000 };
 
@@ -40,6 +45,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     workerOptions: async (): Promise<WorkerOptions> => ({
       backend: options.backend ?? 'auto',
       strictGpu: options.strictGpu ?? false,
+      ...(options.imageStoreBytes === undefined ? {} : { imageStoreBytes: options.imageStoreBytes }),
       models: await Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl()))),
     }),
     onEnd: (reason) => {
@@ -52,17 +58,43 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     if (disposed !== undefined) throw disposed;
     throwIfAborted(run.signal);
     if (queue.busy) announceWait(tasks, run);
+    const sendable = toSendable(tasks);
+    sendable.catch(() => undefined); // heard of when its turn comes
     return queue.add(async () => {
       const { link } = await host.live();
+      const sent = await sendable;
       throwIfAborted(run.signal);
-      return runJob(link, tasks, run, { urls, timeouts });
+      return runJob(link, sent, run, { urls, timeouts });
     }, run.signal);
   }
 
+  /** One request of a task type, as the SDK has a method for each. */
+  async function runOne(taskType: TaskResult['taskType'], request: object, run: RunOptions): Promise<JobOutcome> {
+    const sent = withoutAbsent(request);
+    const task = { taskUUID: crypto.randomUUID(), ...sent, taskType: sent['taskType'] || taskType };
+    const outcome = await start(task, run);
+    const [first, ...more] = outcome.errors;
+    if (first === undefined) return outcome;
+    if (run.onPicture === undefined) for (const picture of outcome.pictures) releaseUrl(picture, urls);
+    throw new DarkroomError([first, ...more]);
+  }
+
   async function imageInference(request: ImageInferenceRequest, run: RunOptions = {}): Promise<readonly ImageResult[]> {
-    const outcome = await start({ taskUUID: crypto.randomUUID(), ...withoutAbsent(request) }, run);
-    if (outcome.errors.length > 0 && run.onPicture === undefined) releasePictures(outcome, urls);
-    return picturesOrThrow(outcome);
+    const { pictures } = await runOne('imageInference', request, run);
+    const images = pictures.filter(isPicture);
+    if (images.length < pictures.length) throw otherMethod();
+    return images;
+  }
+
+  async function controlNetPreprocess(
+    request: ControlNetPreprocessRequest,
+    run: RunOptions = {},
+  ): Promise<GuideResult> {
+    return theOne((await runOne('controlNetPreprocess', request, run)).pictures.filter(isGuide));
+  }
+
+  async function imageUpload(request: ImageUploadRequest, run: RunOptions = {}): Promise<UploadResult> {
+    return theOne((await runOne('imageUpload', request, run)).pictures.filter(isUpload));
   }
 
   async function registerModel(model: ModelRegistration): Promise<void>;
@@ -80,6 +112,13 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   return {
     imageInference,
     requestImages: imageInference,
+    controlNetPreprocess,
+    controlNetPreProcess: controlNetPreprocess,
+    imageUpload,
+    images: keptImages(async () => {
+      if (disposed !== undefined) throw disposed;
+      return (await host.live()).link;
+    }),
     run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
     registerModel,
     device: async () => (await host.live()).device,
@@ -133,13 +172,42 @@ function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
   }
 }
 
-function picturesOrThrow({ pictures, errors: [first, ...more] }: JobOutcome): readonly ImageResult[] {
-  if (first !== undefined) throw new DarkroomError([first, ...more]);
-  return pictures;
+/** Kept pictures are in the worker. */
+function keptImages(live: () => Promise<WorkerLink>): KeptImages {
+  return {
+    list: async () => unwrap(await (await live()).call((worker) => worker.listImages())),
+    async read(imageUUID) {
+      const { info, data } = unwrap(await (await live()).call((worker) => worker.readImage(imageUUID)));
+      return new Blob([data], { type: info.mime });
+    },
+    delete: async (imageUUID) => unwrap(await (await live()).call((worker) => worker.deleteImage(imageUUID))),
+    clear: async () => unwrap(await (await live()).call((worker) => worker.clearImages())),
+  };
 }
 
-function releasePictures({ pictures }: JobOutcome, urls: UrlLedger): void {
-  for (const { imageURL } of pictures) if (imageURL !== undefined) urls.release(imageURL);
+function isPicture(result: TaskResult): result is ImageResult {
+  return result.taskType === 'imageInference';
+}
+
+function isUpload(result: TaskResult): result is UploadResult {
+  return result.taskType === 'imageUpload';
+}
+
+function isGuide(result: TaskResult): result is GuideResult {
+  return !isPicture(result) && !isUpload(result);
+}
+
+function theOne<T>([result]: readonly T[]): T {
+  if (result === undefined) throw otherMethod();
+  return result;
+}
+
+/** A request whose `taskType` belongs to another method gives another kind of result. */
+function otherMethod(): DarkroomError {
+  return fail(
+    'unsupportedTaskType',
+    "The request's 'taskType' belongs to another method than the one that was called.",
+  );
 }
 
 /** The wire form: what is wrong with the tasks is part of the answer, what is wrong with the worker is thrown. */

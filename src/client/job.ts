@@ -1,15 +1,15 @@
 /** @file One call of the worker's `run`: its events to the caller, its cancellation, and its pictures collected. May import base and the files beside it. */
 import { proxy } from 'comlink';
 import { fail, type WireError } from '../base/errors.js';
-import { toImageResult, type UrlLedger } from './deliver.js';
+import { toGuideResult, toImageResult, toUploadResult, urlOf, type UrlLedger } from './deliver.js';
 import { withResolvers } from './queue.js';
-import type { ImageResult, RunOptions, Timeouts } from './types.js';
-import type { PictureEvent, WireEvent } from './wire.js';
+import type { RunOptions, TaskResult, Timeouts } from './types.js';
+import type { FinishedPicture, WireEvent } from './wire.js';
 import { unwrap, type WorkerLink } from './worker-link.js';
 
 /** What came of a job: pictures in the order of the tasks, and the errors of tasks that failed. */
 export interface JobOutcome {
-  readonly pictures: readonly ImageResult[];
+  readonly pictures: readonly TaskResult[];
   readonly errors: readonly WireError[];
 }
 
@@ -40,7 +40,7 @@ export async function runJob(
     const answer = link.call((worker) => worker.run(jobId, tasks, proxy(inbox.receive)));
     if (signal?.aborted === true) cancel();
     const outcome = unwrap(await answer);
-    const pictures = outcome.pictures.map(({ imageUUID }) => inbox.picture(imageUUID));
+    const pictures = outcome.pictures.map((finished) => inbox.picture(finished));
     return { pictures: await Promise.all(pictures), errors: outcome.errors };
   } catch (error) {
     inbox.discard();
@@ -55,8 +55,8 @@ export async function runJob(
 interface Inbox {
   /** Takes an event from the worker. Never throws: the worker would see it. */
   readonly receive: (event: WireEvent) => void;
-  /** Waits for the picture, which may still be on its way. */
-  picture(imageUUID: string): Promise<ImageResult>;
+  /** Waits for the picture, which may still be on its way. Warnings that came after it are added to its own. */
+  picture(finished: FinishedPicture): Promise<TaskResult>;
   /** Later events are dropped. */
   close(): void;
   /** Frees the URLs of pictures that the caller never got to see. */
@@ -64,15 +64,24 @@ interface Inbox {
 }
 
 function createInbox(link: WorkerLink, options: RunOptions, urls: UrlLedger): Inbox {
-  const arrived = new Map<string, ImageResult>();
-  const awaited = new Map<string, (picture: ImageResult) => void>();
+  const arrived = new Map<string, TaskResult>();
+  const awaited = new Map<string, (picture: TaskResult) => void>();
   let open = true;
 
-  function receivePicture({ picture }: PictureEvent): void {
-    const result = toImageResult(picture, urls);
-    arrived.set(result.imageUUID, result);
-    awaited.get(result.imageUUID)?.(result);
-    notify(options.onPicture, result);
+  function take<T extends TaskResult>(imageUUID: string, result: T): T {
+    arrived.set(imageUUID, result);
+    awaited.get(imageUUID)?.(result);
+    return result;
+  }
+
+  function find(imageUUID: string): Promise<TaskResult> {
+    const here = arrived.get(imageUUID);
+    if (here !== undefined) return Promise.resolve(here);
+    const { promise, resolve, reject } = withResolvers<TaskResult>();
+    awaited.set(imageUUID, resolve);
+    const lost = fail('internalError', `The worker finished picture ${imageUUID} but it did not arrive.`);
+    const timer = setTimeout(() => reject(lost), STRAGGLER_MS);
+    return promise.finally(() => clearTimeout(timer));
   }
 
   return {
@@ -85,28 +94,34 @@ function createInbox(link: WorkerLink, options: RunOptions, urls: UrlLedger): In
         case 'preview':
           return notify(options.onPreview, event);
         case 'picture':
-          return receivePicture(event);
+          return notify(options.onPicture, take(event.picture.imageUUID, toImageResult(event.picture, urls)));
+        case 'guide':
+          return void take(event.guide.guideImageUUID, toGuideResult(event.guide, urls));
+        case 'upload':
+          return void take(event.upload.imageUUID, toUploadResult(event.upload, urls));
+        case 'evict':
+          return notify(options.onEvict, event);
         default:
           event satisfies never;
       }
     },
-    async picture(imageUUID) {
-      const here = arrived.get(imageUUID);
-      if (here !== undefined) return here;
-      const { promise, resolve, reject } = withResolvers<ImageResult>();
-      awaited.set(imageUUID, resolve);
-      const lost = fail('internalError', `The worker finished picture ${imageUUID} but it did not arrive.`);
-      const timer = setTimeout(() => reject(lost), STRAGGLER_MS);
-      return promise.finally(() => clearTimeout(timer));
+    async picture({ imageUUID, warnings = [] }) {
+      const result = await find(imageUUID);
+      return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };
     },
     close() {
       open = false;
     },
     discard() {
       if (options.onPicture !== undefined) return;
-      for (const { imageURL } of arrived.values()) if (imageURL !== undefined) urls.release(imageURL);
+      for (const result of arrived.values()) releaseUrl(result, urls);
     },
   };
+}
+
+export function releaseUrl(result: TaskResult, urls: UrlLedger): void {
+  const url = urlOf(result);
+  if (url !== undefined) urls.release(url);
 }
 
 /** Calls a listener; what it throws is reported like any listener's error and does not stop the picture. */

@@ -1,12 +1,12 @@
 /**
  * @file The cloud's JavaScript SDK by its names (https://github.com/Runware/sdk-js), over a {@link Darkroom}: code written
- * for `new Runware({ apiKey })` makes its pictures on this machine. Pictures only. May import base and the files beside it.
+ * for `new Runware({ apiKey })` makes its pictures on this machine: pictures, guides and uploads. May import base and the files beside it.
  */
 import { fail } from '../base/errors.js';
-import type { ImageInferenceRequest } from '../request/request.js';
+import type { ControlNetPreprocessRequest, ImageInferenceRequest, ImageUploadRequest } from '../request/request.js';
 import { createDarkroom } from './darkroom.js';
 import { notify } from './job.js';
-import type { Darkroom, DarkroomOptions, ImageResult, RunOptions } from './types.js';
+import type { Darkroom, DarkroomOptions, GuideResult, ImageResult, RunOptions, UploadResult } from './types.js';
 
 /** What the SDK's constructor takes is accepted; `apiKey`, `url` and the like have no meaning here. */
 export interface RunwareOptions extends DarkroomOptions {
@@ -49,8 +49,8 @@ export class Runware {
 
   /** @throws `DarkroomError`, whose `error.code` and `error.message` read as in the SDK. */
   async imageInference(request: RunwareRequest, options: RunOptions = {}): Promise<readonly ImageResult[]> {
-    const { onPartialImages, customTaskUUID, ...rest } = request;
-    const plain = customTaskUUID === undefined ? rest : { ...rest, taskUUID: customTaskUUID };
+    const { onPartialImages, ...rest } = request;
+    const plain = withTaskUUID(rest);
     const onPicture = (picture: ImageResult): void => {
       notify(options.onPicture, picture);
       notify((images: readonly ImageResult[]) => onPartialImages?.(images), [picture]);
@@ -65,6 +65,29 @@ export class Runware {
 
   requestImages(request: RunwareRequest, options?: RunOptions): Promise<readonly ImageResult[]> {
     return this.imageInference(request, options);
+  }
+
+  /** @throws `DarkroomError` as {@link Runware.imageInference} does */
+  controlNetPreprocess(
+    request: ControlNetPreprocessRequest & { readonly customTaskUUID?: string },
+    options?: RunOptions,
+  ): Promise<GuideResult> {
+    return this.#darkroom.controlNetPreprocess(withTaskUUID(request), options);
+  }
+
+  controlNetPreProcess(
+    request: ControlNetPreprocessRequest & { readonly customTaskUUID?: string },
+    options?: RunOptions,
+  ): Promise<GuideResult> {
+    return this.controlNetPreprocess(request, options);
+  }
+
+  /** @throws `DarkroomError` as {@link Runware.imageInference} does */
+  imageUpload(
+    request: ImageUploadRequest & { readonly customTaskUUID?: string },
+    options?: RunOptions,
+  ): Promise<UploadResult> {
+    return this.#darkroom.imageUpload(withTaskUUID(request), options);
   }
 
   upscale(): Promise<never> {
@@ -86,8 +109,18 @@ export class Runware {
   }
 }
 
+/** The SDK's own name for a task's UUID goes before the usual one. */
+function withTaskUUID<T extends object>({
+  customTaskUUID,
+  ...request
+}: T & { readonly customTaskUUID?: string }): Omit<T, 'customTaskUUID'> & { readonly taskUUID?: string } {
+  return customTaskUUID === undefined ? request : { ...request, taskUUID: customTaskUUID };
+}
+
 function unsupported(taskType: string): Promise<never> {
   return Promise.reject(
-    fail('unsupportedTaskType', `Darkroom makes pictures from prompts; it does no ${taskType}.`, { taskType }),
+    fail('unsupportedTaskType', `Darkroom makes pictures from prompts and guides for them; it does no ${taskType}.`, {
+      taskType,
+    }),
   );
 }

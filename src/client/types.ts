@@ -1,8 +1,8 @@
 /** @file The public face of Darkroom: what a page passes in and gets back. Types only. */
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
-import type { ImageInferenceRequest } from '../request/request.js';
-import type { DeviceInfo, Fit, FitOptions, PreviewEvent, ProgressEvent, Stage } from './wire.js';
+import type { ControlNetPreprocessRequest, ImageInferenceRequest, ImageUploadRequest } from '../request/request.js';
+import type { DeviceInfo, EvictEvent, Fit, FitOptions, ImageInfo, PreviewEvent, ProgressEvent, Stage } from './wire.js';
 
 /**
  * Where a model's files are: the URL of a folder or of one `.safetensors` file, a Hub repo (`huggingface:owner/repo@revision`), files
@@ -46,6 +46,8 @@ export interface DarkroomOptions {
   readonly worker?: () => WorkerPort;
   /** Refuse to run anything on the CPU that belongs on the GPU; for tests. Default false. */
   readonly strictGpu?: boolean;
+  /** The most that kept pictures may take, in bytes. Default: 512 MB, or a tenth of what the browser gives this site if that is less. */
+  readonly imageStoreBytes?: number;
   readonly timeouts?: Partial<Timeouts>;
 }
 
@@ -57,6 +59,8 @@ export interface RunOptions {
   readonly onPreview?: (event: PreviewEvent) => void;
   /** Each picture as soon as it is there. */
   readonly onPicture?: (picture: ImageResult) => void;
+  /** Kept pictures were deleted to make room for new ones: those not used for the longest time. The result has a warning too. */
+  readonly onEvict?: (event: EvictEvent) => void;
 }
 
 /** One finished picture, in the cloud's form; the fields from `width` on are additions to it. */
@@ -84,9 +88,61 @@ export interface ImageResult {
   readonly timings: Readonly<Partial<Record<Stage, number>>>;
 }
 
+/** A guide picture that a preprocessor drew, in the cloud's form; the fields from `width` on are additions to it. */
+export interface GuideResult {
+  /** As it was sent. */
+  readonly taskType: 'controlNetPreprocess' | 'imageControlNetPreProcess';
+  readonly taskUUID: string;
+  /** The picture it was drawn from; kept, like the guide. */
+  readonly inputImageUUID: string;
+  /** For `controlNet[].guideImage`. The kept guide is without loss, whatever `outputFormat` says. */
+  readonly guideImageUUID: string;
+  /** Exactly one of these three, as `outputType` says. The URL is valid until `release(guideImageURL)` or `dispose()`. */
+  readonly guideImageURL?: string;
+  readonly guideImageDataURI?: string;
+  readonly guideImageBase64Data?: string;
+  /** Always 0, and only with `includeCost`. */
+  readonly cost?: 0;
+  readonly width: number;
+  readonly height: number;
+  /** The encoded file. */
+  readonly blob: Blob;
+  readonly warnings: readonly string[];
+  /** Milliseconds by stage. */
+  readonly timings: Readonly<Partial<Record<Stage, number>>>;
+}
+
+/** A picture that is kept from now on; the fields from `width` on are additions to the cloud's form. */
+export interface UploadResult {
+  readonly taskType: 'imageUpload';
+  readonly taskUUID: string;
+  /** What later requests name it by. */
+  readonly imageUUID: string;
+  /** Valid until `release(imageURL)` or `dispose()`. */
+  readonly imageURL: string;
+  readonly width: number;
+  readonly height: number;
+  readonly blob: Blob;
+  readonly warnings: readonly string[];
+}
+
+/** What a task of any type gives. */
+export type TaskResult = ImageResult | GuideResult | UploadResult;
+
+/** Pictures that were made or uploaded here, kept in the browser over visits; all tabs of a site share them. Each call starts the worker. */
+export interface KeptImages {
+  /** The last used first. */
+  list(): Promise<readonly ImageInfo[]>;
+  /** The picture's file. @throws `imageNotFound` */
+  read(imageUUID: string): Promise<Blob>;
+  /** Whether there was such a picture. */
+  delete(imageUUID: string): Promise<boolean>;
+  clear(): Promise<void>;
+}
+
 /** The cloud's response: `errors` only where a task failed, `data` only where a picture was made. */
 export interface RunResponse {
-  readonly data?: readonly ImageResult[];
+  readonly data?: readonly TaskResult[];
   readonly errors?: readonly WireError[];
 }
 
@@ -103,6 +159,25 @@ export interface Darkroom {
   imageInference(request: ImageInferenceRequest, options?: RunOptions): Promise<readonly ImageResult[]>;
   /** The same as `imageInference`, under the name older SDKs use. */
   requestImages(request: ImageInferenceRequest, options?: RunOptions): Promise<readonly ImageResult[]>;
+  /**
+   * Draws the guide of a ControlNet: the edges, depth, pose, … of a picture.
+   * @throws `DarkroomError` with every problem in `errors`
+   * @example
+   * const guide = await darkroom.controlNetPreprocess({ inputImage: file, preProcessorType: 'canny' });
+   * const controlNet = [{ model: 'civitai:38784@44716', guideImage: guide.guideImageUUID }];
+   */
+  controlNetPreprocess(request: ControlNetPreprocessRequest, options?: RunOptions): Promise<GuideResult>;
+  /** The same, under the name the cloud's SDK has too. */
+  controlNetPreProcess(request: ControlNetPreprocessRequest, options?: RunOptions): Promise<GuideResult>;
+  /**
+   * Keeps a picture, so that requests can name it by a UUID. A request can also hold the picture itself; then nothing is kept.
+   * @throws `DarkroomError` with `invalidImage`, `downloadFailed`, …
+   * @example
+   * const { imageUUID } = await darkroom.imageUpload({ image: file });
+   */
+  imageUpload(request: ImageUploadRequest, options?: RunOptions): Promise<UploadResult>;
+  /** Pictures that were made or uploaded here. */
+  readonly images: KeptImages;
   /**
    * Runs an array of tasks in the cloud's wire form. Failed tasks are reported in `errors`, beside what succeeded.
    * @throws `DarkroomError` only for `aborted`, `workerDied` and `disposed`.
@@ -129,7 +204,7 @@ export interface Darkroom {
   willItFit(request: ImageInferenceRequest, options?: FitOptions): Promise<Fit>;
   /** Bytes and number of the GPU buffers that are alive; starts the worker. */
   memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
-  /** Frees a picture's `imageURL`. Its `blob` stays usable. */
+  /** Frees a picture's `imageURL` (a guide's `guideImageURL`). Its `blob` stays usable. */
   release(imageURL: string): void;
   /** Ends the worker and frees every `imageURL`. Calls under way, and all later ones, reject with `disposed`. */
   dispose(): Promise<void>;

@@ -1,20 +1,25 @@
 /** @file What crosses the worker boundary, as plain data (structured-cloneable). Types only. */
+import type { ImageInfo } from '../assets/image-drivers.js';
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
 import type { WireEvent, WireOutcome } from '../pipeline/events.js';
 import type { Fit } from '../pipeline/fit.js';
 import type { FitOptions } from '../pipeline/will-it-fit.js';
 
-export type { Fit, FitOptions };
+export type { Fit, FitOptions, ImageInfo };
 
 export type {
+  EvictEvent,
+  FinishedPicture,
   PictureEvent,
   PreviewEvent,
   ProgressEvent,
   Stage,
   WireEvent,
+  WireGuide,
   WireOutcome,
   WirePicture,
+  WireUpload,
 } from '../pipeline/events.js';
 
 /** Which device runs, and why. */
@@ -54,6 +59,8 @@ export interface WorkerOptions {
   readonly models: readonly WireModel[];
   /** Sessions refuse operators that fall back to the CPU (tests). */
   readonly strictGpu: boolean;
+  /** The most that kept pictures may take; absent: 512 MB, or a tenth of what the browser gives. */
+  readonly imageStoreBytes?: number;
   /**
    * A Web Lock's name. The worker takes it (`holdLifeLock` of life-lock.ts) before `start` answers and never gives it back:
    * the browser releases it when the worker dies, which nothing else tells the page.
@@ -66,14 +73,21 @@ export interface PipelineWorker {
   start(options: WorkerOptions): Promise<Settled<DeviceInfo>>;
   registerModel(model: WireModel): Promise<Settled<void>>;
   /**
-   * Runs tasks in order: an array is checked as raw tasks (`parseTasks`), anything else as the one request of
-   * `imageInference()` with its liberties (`parseRequest`). `onEvent` should be released (`onEvent[releaseProxy]()`) at the end.
+   * Runs tasks in order: an array is checked as raw tasks (`parseTasks`), anything else as one request with the liberties of
+   * `imageInference()` (`parseRequest`). `onEvent` should be released (`onEvent[releaseProxy]()`) at the end.
    */
   run(jobId: string, tasks: unknown, onEvent: (event: WireEvent) => void): Promise<Settled<WireOutcome>>;
   /** Stops within one step; the run's promise then settles with `aborted` errors. */
   cancel(jobId: string): Promise<void>;
   /** One request or task, as {@link PipelineWorker.run} takes it; reads configs and weight headers only. */
   willItFit(request: unknown, options: FitOptions): Promise<Settled<Fit>>;
+  /** Kept pictures, the last used first. */
+  listImages(): Promise<Settled<readonly ImageInfo[]>>;
+  /** A kept picture's file. */
+  readImage(imageUUID: string): Promise<Settled<{ readonly info: ImageInfo; readonly data: Uint8Array<ArrayBuffer> }>>;
+  /** Whether there was such a picture. */
+  deleteImage(imageUUID: string): Promise<Settled<boolean>>;
+  clearImages(): Promise<Settled<void>>;
   /** Bytes of GPU buffers that are alive, for tests and the demo. */
   memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
   dispose(): Promise<void>;

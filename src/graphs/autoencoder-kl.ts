@@ -12,7 +12,7 @@ import { downsample, resnetBlock, upsample } from './layers.js';
 export const VAE_IO = { latents: 'latents', picture: 'picture', moments: 'moments' } as const;
 
 /** Norms of the autoencoder all use this epsilon. */
-const EPS = 1e-6;
+export const EPS = 1e-6;
 
 export interface AutoencoderShape {
   readonly batch: number;
@@ -34,27 +34,31 @@ export function vaeDecoderGraph(
 ): Graph {
   return writeGraph('vae_decoder', options, (net) => {
     const latents = net.image(VAE_IO.latents, { n, h, w, c: config.latentChannels });
-    const z = config.usePostQuantConv
-      ? net.pointwise('post_quant_conv', latents, { channels: config.latentChannels })
-      : latents;
-    net.output(VAE_IO.picture, decoder(net.at('decoder'), config, z));
+    const x = decoderTrunk(net, config, latents, config.blockOutChannels.length);
+    const decoder = net.at('decoder');
+    const normal = decoder.groupNorm('conv_norm_out', x, { groups: config.normNumGroups, eps: EPS, silu: true });
+    net.output(VAE_IO.picture, decoder.conv('conv_out', normal, { channels: config.outChannels }));
   });
 }
 
-function decoder(net: Net, config: AutoencoderKLConfig, z: Image): Image {
+/** The decoder's beginning, up to the residual blocks of its `blocks`-th up block: 2^(blocks − 1) times the latents' size. */
+export function decoderTrunk(net: Net, config: AutoencoderKLConfig, latents: Image, blocks: number): Image {
   const channels = [...config.blockOutChannels].reverse();
   const groups = config.normNumGroups;
-  let x = net.conv('conv_in', z, { channels: channels[0] ?? 0 });
-  x = midBlock(net.at('mid_block'), config, x);
-  channels.forEach((width, i) => {
-    const block = net.at(`up_blocks.${i}`);
+  const z = config.usePostQuantConv
+    ? net.pointwise('post_quant_conv', latents, { channels: config.latentChannels })
+    : latents;
+  const decoder = net.at('decoder');
+  let x = decoder.conv('conv_in', z, { channels: channels[0] ?? 0 });
+  x = midBlock(decoder.at('mid_block'), config, x);
+  channels.slice(0, blocks).forEach((width, i) => {
+    if (i > 0) x = upsample(decoder.at(`up_blocks.${i - 1}`), x);
     for (let j = 0; j < config.layersPerBlock + 1; j++) {
-      x = resnetBlock(block.at(`resnets.${j}`), x, undefined, { channels: width, groups, eps: EPS });
+      const block = decoder.at(`up_blocks.${i}.resnets.${j}`);
+      x = resnetBlock(block, x, undefined, { channels: width, groups, eps: EPS });
     }
-    if (i < channels.length - 1) x = upsample(block, x);
   });
-  x = net.groupNorm('conv_norm_out', x, { groups, eps: EPS, silu: true });
-  return net.conv('conv_out', x, { channels: config.outChannels });
+  return x;
 }
 
 /** `picture` `[N,H,W,3]` in −1…1 → `moments` `[N,H/8,W/8,8]`: mean and log-variance of the latent distribution. */

@@ -2,6 +2,7 @@
  * @file What a picture was made with, as text inside its PNG: written under the key `parameters` in the form that other
  * tools read (infotext.ts) and under `darkroom` as the exact request in JSON; read back from either. May import base and request.
  */
+import type { ImageInput } from '../request/image-reference.js';
 import type { ImageInferenceTask, PromptWeighting, RefinerRequest, WeightedModel } from '../request/task.js';
 import { parseInfotext, toInfotext } from './infotext.js';
 
@@ -60,7 +61,7 @@ export function pngTexts(picture: PictureParameters): { readonly parameters: str
 function toJson(picture: PictureParameters): Readonly<Record<string, unknown>> {
   const controlNet = picture.controlNet.map((entry) => ({
     ...entry,
-    guideImage: entry.guideImage.length > MAX_REFERENCE ? undefined : entry.guideImage,
+    guideImage: isShort(entry.guideImage) ? entry.guideImage : undefined,
   }));
   return {
     taskType: 'imageInference',
@@ -81,6 +82,10 @@ function toJson(picture: PictureParameters): Readonly<Record<string, unknown>> {
     lora: picture.lora.length > 0 ? picture.lora : undefined,
     embeddings: picture.embeddings.length > 0 ? picture.embeddings : undefined,
   };
+}
+
+function isShort(image: ImageInput): image is string {
+  return typeof image === 'string' && image.length <= MAX_REFERENCE;
 }
 
 /**

@@ -20,41 +20,105 @@ export interface UNetFacts extends Pick<FamilyFacts, 'heads' | 'timeIds'> {
 /** `unet/config.json`. @throws invalidModelFile (weights missing, widths that the family's rules do not fit), unsupportedModel (an irregular UNet) */
 export function unetConfig(shapeOf: ShapeOf, facts: UNetFacts, where: string): Json {
   const width = requireShape(shapeOf, where);
-  const levels = countUp((i) => shapeOf(`down_blocks.${i}.resnets.0.conv1.weight`));
-  const channels = range(levels).map((i) => width(`down_blocks.${i}.resnets.0.conv1.weight`, 0));
-  const down = range(levels).map((i) => blockDepths(shapeOf, `down_blocks.${i}`));
-  const up = range(levels).map((i) => blockDepths(shapeOf, `up_blocks.${i}`));
-  const middle = transformerDepth(shapeOf, 'mid_block.attentions.0');
-  const layers = down[0]?.length ?? 0;
-  const attention = firstAttention(shapeOf, levels, where);
+  const { encoder, down, middle, layers } = encoderConfig(shapeOf, facts, where);
+  const up = down.map((_, i) => blockDepths(shapeOf, `up_blocks.${i}`));
   return {
+    ...encoder,
     _class_name: 'UNet2DConditionModel',
-    act_fn: 'silu',
     ...additionConfig(shapeOf, facts, where),
-    attention_head_dim: headsOf(channels, facts.heads, where),
-    block_out_channels: channels.map((count) => divisible(count, NORM_GROUPS, 'norm groups', where)),
     center_input_sample: false,
     conv_in_kernel: width('conv_in.weight', 3),
     conv_out_kernel: width('conv_out.weight', 3),
-    cross_attention_dim: width(`${attention}.transformer_blocks.0.attn2.to_k.weight`, 1),
-    down_block_types: down.map(([depth]) => (depth ? 'CrossAttnDownBlock2D' : 'DownBlock2D')),
-    downsample_padding: 1,
-    flip_sin_to_cos: true,
-    freq_shift: 0,
-    in_channels: width('conv_in.weight', 1),
-    layers_per_block: layers,
-    mid_block_scale_factor: 1,
-    mid_block_type: middleType(shapeOf, middle),
-    norm_eps: 1e-5,
-    norm_num_groups: NORM_GROUPS,
     out_channels: width('conv_out.weight', 0),
     sample_size: facts.sampleSize,
     time_cond_proj_dim: shapeOf('time_embedding.cond_proj.weight')?.[1] ?? null,
     time_embedding_dim: width('time_embedding.linear_1.weight', 0),
     transformer_layers_per_block: levelDepths(down, up, middle, { layers, where }),
     up_block_types: up.map(([depth]) => (depth ? 'CrossAttnUpBlock2D' : 'UpBlock2D')),
+  };
+}
+
+/** `config.json` of a ControlNet. @throws as {@link unetConfig} */
+export function controlNetConfig(shapeOf: ShapeOf, facts: Pick<FamilyFacts, 'heads'>, where: string): Json {
+  const width = requireShape(shapeOf, where);
+  const { encoder, ...shapes } = encoderConfig(shapeOf, facts, where);
+  const hint = 'controlnet_cond_embedding';
+  const widening = countUp((i) => shapeOf(`${hint}.blocks.${2 * i + 1}.weight`));
+  const added = shapeOf('add_embedding.linear_1.weight')?.[1];
+  return {
+    ...encoder,
+    _class_name: 'ControlNetModel',
+    ...(added === undefined ? {} : additionOf(added, ADDED_TIME_WIDTH)),
+    conditioning_channels: width(`${hint}.conv_in.weight`, 1),
+    conditioning_embedding_out_channels: [
+      width(`${hint}.conv_in.weight`, 0),
+      ...range(widening).map((i) => width(`${hint}.blocks.${2 * i + 1}.weight`, 0)),
+    ],
+    controlnet_conditioning_channel_order: 'rgb',
+    global_pool_conditions: false,
+    transformer_layers_per_block: controlDepths(shapeOf, shapes, where),
+  };
+}
+
+/** One number per level, 0 in small nets; the last level's is the middle block's too. */
+function controlDepths(
+  shapeOf: ShapeOf,
+  { down, middle, layers }: Omit<EncoderShapes, 'encoder'>,
+  where: string,
+): readonly number[] {
+  return down.map((level, i) => {
+    const attending = attends(shapeOf, `down_blocks.${i}`);
+    const last = i === down.length - 1;
+    const depth = attending ? (level[0] ?? 0) : last ? middle : 1;
+    const even = level.length === layers && level.every((d) => d === (attending ? depth : 0));
+    if (even && (!last || depth === middle)) return depth;
+    throw fail(
+      'unsupportedModel',
+      `${where}: level ${i} has ${level.join(', ')} transformer blocks${last ? `, the middle block ${middle}` : ''}; the same number was expected.`,
+    );
+  });
+}
+
+/** Of SDXL: width of each time id's sinusoid. A ControlNet gets them from its UNet, so only the width of all together counts. */
+const ADDED_TIME_WIDTH = 256;
+
+/** The half that both have, and the depths of its transformers. */
+interface EncoderShapes {
+  readonly encoder: Json;
+  /** Transformer blocks of each layer of each level. */
+  readonly down: readonly (readonly number[])[];
+  readonly middle: number;
+  readonly layers: number;
+}
+
+function encoderConfig(shapeOf: ShapeOf, { heads }: Pick<FamilyFacts, 'heads'>, where: string): EncoderShapes {
+  const width = requireShape(shapeOf, where);
+  const levels = countUp((i) => shapeOf(`down_blocks.${i}.resnets.0.conv1.weight`));
+  const channels = range(levels).map((i) => width(`down_blocks.${i}.resnets.0.conv1.weight`, 0));
+  const down = range(levels).map((i) => blockDepths(shapeOf, `down_blocks.${i}`));
+  const middle = transformerDepth(shapeOf, 'mid_block.attentions.0');
+  const layers = down[0]?.length ?? 0;
+  const attention = firstAttention(shapeOf, levels, where);
+  const encoder = {
+    act_fn: 'silu',
+    attention_head_dim: headsOf(channels, heads, where),
+    block_out_channels: channels.map((count) => divisible(count, NORM_GROUPS, 'norm groups', where)),
+    cross_attention_dim: width(`${attention}.transformer_blocks.0.attn2.to_k.weight`, 1),
+    down_block_types: range(levels).map((i) =>
+      attends(shapeOf, `down_blocks.${i}`) ? 'CrossAttnDownBlock2D' : 'DownBlock2D',
+    ),
+    downsample_padding: 1,
+    flip_sin_to_cos: true,
+    freq_shift: 0,
+    in_channels: width('conv_in.weight', 1),
+    layers_per_block: layers,
+    mid_block_scale_factor: 1,
+    mid_block_type: middleType(shapeOf),
+    norm_eps: 1e-5,
+    norm_num_groups: NORM_GROUPS,
     use_linear_projection: shapeOf(`${attention}.proj_in.weight`)?.length === 2,
   };
+  return { encoder, down, middle, layers };
 }
 
 /** Transformer blocks of each ResNet layer of a block: `[0, 0]` without attention. */
@@ -95,9 +159,14 @@ function levelDepths(
   return depths.map((depth, i) => depth || (i === last ? middle : 0) || 1);
 }
 
-function middleType(shapeOf: ShapeOf, depth: number): string | null {
-  if (depth > 0) return 'UNetMidBlock2DCrossAttn';
+function middleType(shapeOf: ShapeOf): string | null {
+  if (attends(shapeOf, 'mid_block')) return 'UNetMidBlock2DCrossAttn';
   return shapeOf('mid_block.resnets.0.conv1.weight') === undefined ? null : 'UNetMidBlock2D';
+}
+
+/** Whether a block has attention layers; small ControlNets have some without any transformer block. */
+function attends(shapeOf: ShapeOf, block: string): boolean {
+  return shapeOf(`${block}.attentions.0.norm.weight`) !== undefined;
 }
 
 function firstAttention(shapeOf: ShapeOf, levels: number, where: string): string {
@@ -129,10 +198,14 @@ function additionConfig(shapeOf: ShapeOf, { timeIds, pooledWidth }: UNetFacts, w
       `${where}: its added conditions are ${input} wide, which is not the pooled text (${pooledWidth}) and ${timeIds} numbers of one even width.`,
     );
   }
+  return additionOf(input, each);
+}
+
+function additionOf(inputDim: number, timeDim: number): Json {
   return {
     addition_embed_type: 'text_time',
-    addition_time_embed_dim: each,
-    projection_class_embeddings_input_dim: input,
+    addition_time_embed_dim: timeDim,
+    projection_class_embeddings_input_dim: inputDim,
   };
 }
 

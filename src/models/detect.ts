@@ -142,9 +142,15 @@ function addOn({ tensors }: FileHeader): OtherFile | undefined {
   return undefined;
 }
 
-/** LoRA (kohya, diffusers, peft, old attention processors), LoCon, LoHa, LoKr, DoRA, full differences. */
-const LORA =
-  /(\.|_)lora\d?(_up|_down|_A|_B|_mid|\.up|\.down|_linear_layer)\b|\.hada_w[12]_[ab]$|\.lokr_w[12](_[ab])?$|\.dora_scale$|^lora_(unet|te\d?|transformer)_.+\.diff(_b)?$|\.oft_(blocks|diag)$/;
+/** LoRA (kohya, diffusers, peft, old attention processors), LoCon, LoHa, LoKr, DoRA, OFT; what is a file of full differences only shows in its addresses. */
+const LORA = new RegExp(
+  [
+    String.raw`(\.|_)lora\d?(_up|_down|_A|_B|_mid|\.up|\.down|_linear_layer)\b`,
+    String.raw`\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?|dora_scale|oft_(blocks|diag))$`,
+    String.raw`^(lora_(unet|te\d?|transformer)|lycoris)_.+\.(diff(_b)?|[wb]_norm)$`,
+    String.raw`^(unet|diffusion_model|text_encoder(_2)?)\..+\.diff(_b)?$`,
+  ].join('|'),
+);
 
 const CONTROLNET = /^(control_model\.)?(input_hint_block\.0\.|zero_convs\.0\.)|^controlnet_(cond_embedding|down_blocks|blocks|x_embedder)\.|^lora_controlnet$/;
 
@@ -165,7 +171,10 @@ function describe(kind: OtherFile['kind'], what: string, hint: string, tensors: 
 
 const FLUX_ADD_ON = /(double_blocks|single_blocks|single_transformer_blocks|^controlnet_x_embedder|^transformer\.transformer_blocks|^lora_transformer_)/;
 /** Reads the text states: its input is as wide as they are. */
-const READS_TEXT = /attn2[._]to_k(\.lora_down|\.lora\.down|\.lora_A)?(\.default)?\.weight$|attn2\.processor\.to_k_lora\.down\.weight$/;
+const READS_TEXT =
+  /attn2[._](processor\.)?to_[kv](\.(weight|diff|hada_w[12]_b)|(\.lora_down|[._]lora\.down|\.lora_linear_layer\.down|\.lora_A(\.[^.]+)?)\.weight)$/;
+/** kohya numbers text encoders, and writes the original code's names, for XL alone; only XL has levels of more than one transformer block. */
+const SDXL_NAMES = /^(lora_te[12]_|text_encoder_2\.|lora_unet_(input|middle|output)_blocks?_)|attentions[._]\d+[._]transformer_blocks[._][1-9]/;
 
 /** By the width of the text states, else by that of the vectors, else by names that only one family has. */
 function familyOfAddOn(tensors: TensorShapes): CheckpointFamily | undefined {
@@ -173,7 +182,7 @@ function familyOfAddOn(tensors: TensorShapes): CheckpointFamily | undefined {
     FAMILIES.find((family) => FAMILY_FACTS[family].textWidth === width);
   for (const [name, { shape }] of tensors) if (READS_TEXT.test(name)) return byWidth(shape[1]);
   if (tensors.has('clip_g')) return 'sdxl';
-  if ([...tensors.keys()].some((name) => /^(lora_te2_|text_encoder_2\.)/.test(name))) return 'sdxl';
+  if ([...tensors.keys()].some((name) => SDXL_NAMES.test(name))) return 'sdxl';
   const [vectors] = isEmbedding(tensors) ? [...tensors.values()] : [];
   const width = vectors?.shape.at(-1);
   return width === 768 || width === 1024 ? byWidth(width) : undefined;

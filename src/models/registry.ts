@@ -209,6 +209,7 @@ function checkCategory(found: ResolvedModel, parsed: ParsedReference, { category
   const is = found.category ?? (type !== undefined && Object.hasOwn(CATEGORY_OF_TYPE, type) ? CATEGORY_OF_TYPE[type] : undefined);
   if (is === undefined || is === category) return;
   if (category === 'vae' && is === 'checkpoint') return; // a checkpoint has a VAE inside
+  if (category === 'lora' && is === 'lycoris') return; // both change weights; the file says how
   throw fail('unsupportedModel', `${found.reference} is registered as ${is}; "${parameter}" takes ${category}.`, {
     parameter,
     type: 'string',

@@ -2,8 +2,16 @@
  * @file The provider's pool of GPU buffers across runs. It belongs to the device, not to a session: what the largest run took stays, and
  * only buffers of exactly the same size are used again. Pure: a pool is data, and a run gives a new one.
  */
-import { bufferBytes, dispatchCount, executionOrder, planBuffers, temporaryBytes, valueBytes } from './liveness.js';
-import type { Graph } from './types.js';
+import {
+  bufferBytes,
+  dispatchCount,
+  executionOrder,
+  planBuffers,
+  temporaryBytes,
+  valueBytes,
+  type RunBinding,
+} from './liveness.js';
+import type { Graph, NamedValue } from './types.js';
 
 /** Buffers that ONNX Runtime holds on a device, by size. */
 export interface BufferPool {
@@ -30,26 +38,34 @@ const DISPATCHES_PER_SUBMIT = 16;
  * One run of `graph` on `pool`. Order, as traced: buffers for all inputs; an upload of each; the nodes; a readback of each output; then inputs
  * and outputs are given back. A buffer that was given back is not used again before the next submit.
  */
-export function runOnPool(before: BufferPool, graph: Graph): PooledRun {
+export function runOnPool(before: BufferPool, graph: Graph, binding: RunBinding = {}): PooledRun {
   const pool = openPool(before);
-  const buffers = planBuffers(graph);
+  const buffers = planBuffers(graph, binding);
+  const onDevice = ({ name }: NamedValue): boolean => binding.onDevice?.has(name) === true;
   const end = graph.nodes.length;
   const starting = groupBy(buffers, ({ from }) => from);
   const ending = groupBy(buffers, ({ to }) => to);
 
   for (const { bytes } of starting.get(-1) ?? []) pool.take(bytes);
-  for (const { value } of graph.inputs) pool.stage(bufferBytes(valueBytes(value)));
+  for (const input of graph.inputs) if (!onDevice(input)) pool.stage(bufferBytes(valueBytes(input.value)));
   executionOrder(graph).forEach((node, at) => {
-    const own = temporaryBytes(node);
+    const own = temporaryBytes(node, binding);
     for (const { bytes } of starting.get(at) ?? []) pool.take(bytes);
     for (const bytes of own) pool.take(bytes);
-    pool.dispatch(dispatchCount(node));
+    pool.dispatch(dispatchCount(node, binding));
     for (const bytes of own) pool.giveBack(bytes);
     for (const { bytes } of ending.get(at) ?? []) pool.giveBack(bytes);
   });
-  for (const { value } of graph.outputs) pool.stage(bufferBytes(valueBytes(value)));
-  for (const { bytes } of ending.get(end) ?? []) pool.giveBack(bytes);
+  for (const output of graph.outputs) if (!onDevice(output)) pool.stage(bufferBytes(valueBytes(output.value)));
+  for (const { bytes, kept } of ending.get(end) ?? []) if (!kept) pool.giveBack(bytes);
   return pool.close();
+}
+
+/** The pool when the outputs that a run of `graph` left on the device are disposed. */
+export function giveBack(pool: BufferPool, graph: Graph, binding: RunBinding): BufferPool {
+  const pending = new Map(pool.pending);
+  for (const { bytes, kept } of planBuffers(graph, binding)) if (kept) add(pending, bytes, 1);
+  return { ...pool, pending };
 }
 
 /** A pool in use: a working copy. */

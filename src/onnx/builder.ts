@@ -9,6 +9,7 @@ import type {
   Graph,
   NamedValue,
   Node,
+  PackedPart,
   Value,
   Weight,
   WeightUse,
@@ -19,6 +20,8 @@ export interface WeightOptions {
   readonly dtype: ElementType;
   /** More tensors to add to this one elementwise on the way in (folded biases). */
   readonly plus?: readonly string[];
+  /** What of a packed matrix this is. */
+  readonly packed?: PackedPart | undefined;
 }
 
 export interface CallOptions {
@@ -95,16 +98,17 @@ export function createGraphBuilder(name: string): GraphBuilder {
       outputs.push({ name: outputName, value });
     },
 
-    weight(weightName, shape, { use, dtype, plus = [] }) {
+    weight(weightName, shape, { use, dtype, plus = [], packed }) {
       checkShape(`weight "${weightName}"`, shape);
       const tensors = [weightName, ...plus];
-      const existing = weights.get(tensors.join('+'));
+      const key = packed === undefined ? tensors.join('+') : `${weightName}:${packed.part}`;
+      const existing = weights.get(key);
       if (existing !== undefined) {
         if (existing.value.shape.join() === shape.join() && existing.value.dtype === dtype) return existing.value;
         throw fail('invalidGraph', `${name}: weight "${weightName}" is used with two shapes or dtypes.`);
       }
       const value = newValue(dtype, shape);
-      weights.set(tensors.join('+'), { name: tensors.join('+'), tensors, use, value });
+      weights.set(key, { name: key, tensors, use, value, ...(packed === undefined ? {} : { packed }) });
       return value;
     },
 

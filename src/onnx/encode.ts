@@ -114,6 +114,7 @@ function rawBytes(value: Value, data: readonly number[]): Uint8Array {
       return new Uint8Array(Float32Array.from(data).buffer);
     case 'float16':
       return new Uint8Array(Uint16Array.from(data, toFloat16Bits).buffer);
+    case 'uint8':
     case 'bool':
       return Uint8Array.from(data);
     default:

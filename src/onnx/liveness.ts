@@ -15,6 +15,16 @@ export interface Buffer {
   readonly from: number;
   /** Index of the node after which it is given back; the number of nodes for the graph's inputs and outputs. */
   readonly to: number;
+  /** An output that stays on the device: its owner gives it back. */
+  readonly kept: boolean;
+}
+
+/** How a run is bound, where it differs from arrays in and out, and kernels that are constants. */
+export interface RunBinding {
+  /** Names of inputs that are arrays of the device, and of outputs that stay there. */
+  readonly onDevice?: ReadonlySet<string>;
+  /** Kernels of convolutions that are inputs: on each run they are turned into a buffer of their own. */
+  readonly turned?: ReadonlySet<Value>;
 }
 
 /** WebGPU buffers of ONNX Runtime are multiples of 16 bytes. */
@@ -63,6 +73,7 @@ interface Planned {
   readonly kind: string;
   readonly from: number;
   to: number;
+  readonly kept: boolean;
   /** Reads that are still to come. */
   reads: number;
 }
@@ -70,18 +81,25 @@ interface Planned {
 /**
  * Which buffers a run of `graph` takes. ONNX Runtime decides this when the session is made: a node's output takes over the buffer given
  * back last that held the same shape and element size; no WebGPU kernel works in place. The graph's inputs and outputs have buffers
- * of their own, held for the whole run.
+ * of their own, held for the whole run; inputs on the device have one already.
  */
-export function planBuffers(graph: Graph): readonly Buffer[] {
+export function planBuffers(graph: Graph, { onDevice }: RunBinding = {}): readonly Buffer[] {
   const end = graph.nodes.length;
-  const outputs = new Set(graph.outputs.map(({ value }) => value));
+  const outputs = new Map(graph.outputs.map(({ name, value }) => [value, onDevice?.has(name) === true]));
   const reads = countReads(graph);
   const all: Planned[] = [];
   const buffers = new Map<Value, Planned>();
   const free: Planned[] = [];
 
   const take = (value: Value, from: number, to: number): Planned => {
-    const planned = { bytes: bufferBytes(valueBytes(value)), kind: kindOf(value), from, to, reads: 0 };
+    const planned = {
+      bytes: bufferBytes(valueBytes(value)),
+      kind: kindOf(value),
+      from,
+      to,
+      kept: outputs.get(value) === true,
+      reads: 0,
+    };
     all.push(planned);
     return planned;
   };
@@ -93,7 +111,8 @@ export function planBuffers(graph: Graph): readonly Buffer[] {
     return reused ?? take(value, at, at);
   };
 
-  for (const { value } of graph.inputs) buffers.set(value, take(value, -1, end));
+  for (const { name, value } of graph.inputs)
+    if (onDevice?.has(name) !== true) buffers.set(value, take(value, -1, end));
   executionOrder(graph).forEach((node, at) => {
     const [source] = node.inputs;
     const alias = source !== undefined && ALIASING.has(node.opType) ? buffers.get(source) : undefined;
@@ -105,7 +124,7 @@ export function planBuffers(graph: Graph): readonly Buffer[] {
     }
     for (const value of node.inputs) {
       const buffer = value === undefined ? undefined : buffers.get(value);
-      if (buffer === undefined) continue; // a weight or a constant
+      if (buffer === undefined) continue; // a weight, a constant, an array of the device
       buffer.to = Math.max(buffer.to, at);
       buffer.reads -= 1;
       if (buffer.reads === 0 && buffer.to < end) free.push(buffer);
@@ -125,9 +144,9 @@ function countReads(graph: Graph): ReadonlyMap<Value, number> {
 }
 
 /** Most bytes of buffers in use at once during one run, kernels' temporaries included: what no pool can do without. */
-export function peakLiveBytes(graph: Graph): number {
+export function peakLiveBytes(graph: Graph, binding: RunBinding = {}): number {
   const change = new Array<number>(graph.nodes.length + 2).fill(0);
-  for (const { bytes, from, to } of planBuffers(graph)) {
+  for (const { bytes, from, to } of planBuffers(graph, binding)) {
     change[from + 1] = (change[from + 1] ?? 0) + bytes;
     change[to + 2] = (change[to + 2] ?? 0) - bytes;
   }
@@ -137,7 +156,7 @@ export function peakLiveBytes(graph: Graph): number {
   change.forEach((bytes, i) => {
     live += bytes;
     const node = order[i - 1];
-    peak = Math.max(peak, live + (node === undefined ? 0 : temporaryBytes(node).reduce((a, b) => a + b, 0)));
+    peak = Math.max(peak, live + (node === undefined ? 0 : temporaryBytes(node, binding).reduce((a, b) => a + b, 0)));
   });
   return peak;
 }
@@ -145,11 +164,15 @@ export function peakLiveBytes(graph: Graph): number {
 /**
  * Buffers that a kernel takes for itself, in bytes. Measured: MultiHeadAttention copies k and v into caches of its own (`CopyKVCache`), and
  * for few queries keeps partial results of every 64 keys; GroupNorm and SkipGroupNorm keep sum and sum of squares of each
- * group in float32; Conv, Gemm, MatMul, Softmax, the other norms, BiasAdd, BiasSplitGelu, activations, Concat, Slice, Pad and
+ * group in float32; Conv turns a kernel that is an input; Conv of a constant, Gemm, MatMul, Softmax, the other norms, BiasAdd, BiasSplitGelu, activations, Concat, Slice, Pad and
  * Expand take none.
  */
-export function temporaryBytes(node: Node): readonly number[] {
+export function temporaryBytes(node: Node, { turned }: RunBinding = {}): readonly number[] {
   switch (node.opType) {
+    case 'Conv': {
+      const kernel = node.inputs[1];
+      return kernel !== undefined && turned?.has(kernel) === true ? [bufferBytes(valueBytes(kernel))] : [];
+    }
     case 'MultiHeadAttention':
       return attentionBytes(node).map(bufferBytes);
     case 'GroupNorm':
@@ -187,8 +210,10 @@ function intAttribute({ attributes }: Node, name: string): number {
 const CONCAT_INPUTS = 9;
 
 /** Shader dispatches of one node, as counted. */
-export function dispatchCount(node: Node): number {
+export function dispatchCount(node: Node, { turned }: RunBinding = {}): number {
   switch (node.opType) {
+    case 'Conv':
+      return node.inputs[1] !== undefined && turned?.has(node.inputs[1]) === true ? 2 : 1;
     case 'Reshape':
       return 0;
     case 'MultiHeadAttention': // CopyKVCache, FlashAttention (and the sum of the splits)

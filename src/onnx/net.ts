@@ -5,7 +5,7 @@
  * Fusion: `add` and `linear` are written down only when somebody reads their result, so that the norm that follows can take
  * residual and bias into its own kernel (`SkipGroupNorm`, `SkipLayerNormalization`), while a graph file just says what the paper says.
  */
-import { assert, fail } from '../base/errors.js';
+import { fail } from '../base/errors.js';
 import { createGraphBuilder } from './builder.js';
 import {
   activate,
@@ -16,28 +16,12 @@ import {
   type ImageSize,
   type Site,
 } from './dialects/dialect.js';
-import type { ElementType, Graph, Value } from './types.js';
+import { sameSize, sizeText, type Feature, type Image, type ScoreBias, type Tokens } from './features.js';
+import { layerNorm, type NormParts, type NormResult } from './norms.js';
+import { packedMatrix, packedProduct, type Packing } from './packed.js';
+import type { ElementType, Graph, Value, WeightUse } from './types.js';
 
-/** A feature map; `n·h·w` pixels of `c` channels. The layout in memory is the dialect's. */
-export interface Image extends ImageSize {
-  readonly kind: 'image';
-}
-
-/** `n` sequences of `s` tokens of width `c`; as a value the matrix `[n·s, c]`. */
-export interface Tokens {
-  readonly kind: 'tokens';
-  readonly n: number;
-  readonly s: number;
-  readonly c: number;
-}
-
-export type Feature = Image | Tokens;
-
-/** What is added to attention scores: 0, or a large negative number where a token must not look. */
-export interface ScoreBias {
-  readonly kind: 'scoreBias';
-  readonly value: Value;
-}
+export type { Feature, Image, ScoreBias, Tokens } from './features.js';
 
 /** How a feature comes about, until it is written down. */
 type Recipe =
@@ -49,6 +33,12 @@ type Recipe =
       readonly write: (bias: Value | undefined) => Value;
     }
   | { readonly kind: 'sum'; readonly scope: string; readonly x: Feature; readonly branch: Feature };
+
+/** Where an operator of another file is written (`Net.custom`): with the dialect, and weights of the module. */
+export interface CustomSite extends Site {
+  readonly dialect: Dialect;
+  weight(part: string, shape: readonly number[], use: WeightUse): Value;
+}
 
 export interface LinearOptions {
   readonly channels: number;
@@ -74,10 +64,12 @@ export interface ConvModuleOptions {
 export interface Net {
   readonly path: string;
   at(scope: string): Net;
+  /** The same scope in another number format: what it declares and computes. Features change theirs only by `cast`. */
+  as(dtype: ElementType): Net;
   image(name: string, size: ImageSize): Image;
   tokens(name: string, size: Omit<Tokens, 'kind'>): Tokens;
-  /** An input `[1, 1, s, t]` that attention adds to its scores. */
-  scoreBias(name: string, s: number, t: number): ScoreBias;
+  /** An input `[1, heads, s, t]` that attention adds to its scores; `heads` 1, the default: the same for all. */
+  scoreBias(name: string, s: number, t: number, heads?: number): ScoreBias;
   output(name: string, x: Feature): void;
   /** A weight table `[s, c]` added to every sequence (learned positions). */
   addTable(name: string, x: Tokens): Tokens;
@@ -91,6 +83,13 @@ export interface Net {
     options: { readonly groups: number; readonly eps: number; readonly silu?: boolean },
   ): Image;
   layerNorm(name: string, x: Tokens, options: { readonly eps: number }): Tokens;
+  /** A norm of another file (`norms.ts`); of a sum that nobody has read, `write` gets the parts and gives the sum. `inputs` are read as they are. */
+  norm(
+    module: string,
+    x: Tokens,
+    inputs: readonly Tokens[],
+    write: (at: CustomSite, x: NormParts, inputs: readonly Value[]) => NormResult,
+  ): Tokens;
   /** Residual sum: `x + branch`. A branch of one token per picture is added to every pixel of an image. */
   add(x: Image, branch: Feature): Image;
   add(x: Tokens, branch: Tokens): Tokens;
@@ -103,25 +102,47 @@ export interface Net {
   upsample2x(x: Image): Image;
   toTokens(x: Image): Tokens;
   toImage(x: Tokens, h: number, w: number): Image;
-  /** softmax(q·kᵀ/√d)·v in `heads` heads (Vaswani et al. 2017, eq. 1). */
+  /** softmax(q·kᵀ·scale)·v in `heads` heads (Vaswani et al. 2017, eq. 1); `scale` is 1/√(head size) where none is given. */
   attention(
     q: Tokens,
     k: Tokens,
     v: Tokens,
-    options: { readonly heads: number; readonly causal?: boolean; readonly bias?: ScoreBias | undefined },
+    options: {
+      readonly heads: number;
+      readonly causal?: boolean;
+      readonly bias?: ScoreBias | undefined;
+      readonly scale?: number;
+    },
   ): Tokens;
   /** The same with one head too wide for the fused kernel, in blocks of queries that bound the score matrix. */
   wideAttention(q: Tokens, k: Tokens, v: Tokens, options?: { readonly maxScores?: number }): Tokens;
+  /** What there is no word for here (see `vision.ts`): `write` makes the value of a feature of the size of `out`. `module` '' has no weights. */
+  custom<T extends Feature>(
+    module: string,
+    inputs: readonly Feature[],
+    out: T,
+    write: (at: CustomSite, inputs: readonly Value[]) => Value,
+  ): T;
+  /** The same with several results. */
+  customAll<T extends Feature>(
+    module: string,
+    inputs: readonly Feature[],
+    outs: readonly T[],
+    write: (at: CustomSite, inputs: readonly Value[]) => readonly Value[],
+  ): readonly T[];
+}
+
+export interface GraphOptions {
+  readonly dialect: Dialect;
+  readonly dtype: ElementType;
+  /** Which weights of `linear` are kept in few bits; default none. */
+  readonly packing?: Packing | undefined;
 }
 
 /** Writes a graph: `write` gets the net at the root scope. */
-export function writeGraph(
-  name: string,
-  options: { readonly dialect: Dialect; readonly dtype: ElementType },
-  write: (net: Net) => void,
-): Graph {
+export function writeGraph(name: string, options: GraphOptions, write: (net: Net) => void): Graph {
   const g = createGraphBuilder(name);
-  const { dialect, dtype } = options;
+  const { dialect } = options;
   const recipes = new WeakMap<Feature, Recipe>();
 
   const remember = <T extends Feature>(feature: T, recipe: Recipe): T => {
@@ -148,9 +169,9 @@ export function writeGraph(
   };
 
   const writeSum = ({ scope, x, branch }: Recipe & { readonly kind: 'sum' }): Value => {
-    const site: Site = { g, scope, dtype };
-    if (x.kind === 'image' && branch.kind === 'tokens') return dialect.addRows(site, read(x), read(branch), x);
     const skip = read(x);
+    const site: Site = { g, scope, dtype: skip.dtype };
+    if (x.kind === 'image' && branch.kind === 'tokens') return dialect.addRows(site, skip, read(branch), x);
     const { value, bias } = readBranch(branch);
     return dialect.addBias(site, value, skip, bias, x);
   };
@@ -160,31 +181,36 @@ export function writeGraph(
     return recipe?.kind === 'sum' ? recipe : undefined;
   };
 
-  const sameSize = (a: Feature, b: Feature): boolean =>
-    a.kind === 'image'
-      ? b.kind === 'image' && a.n === b.n && a.h === b.h && a.w === b.w && a.c === b.c
-      : b.kind === 'tokens' && a.n === b.n && a.s === b.s && a.c === b.c;
-
-  const makeNet = (path: string): Net => {
+  const makeNet = (path: string, dtype: ElementType): Net => {
     const join = (module: string): string => (path === '' ? module : `${path}.${module}`);
     const site = (module: string): Site => ({ g, scope: join(module), dtype });
     const vector = (module: string, part: 'weight' | 'bias', size: number, plus: readonly string[] = []): Value =>
       g.weight(`${join(module)}.${part}`, [size], { use: 'vector', dtype, plus });
     const matrix = (module: string, out: number, channels: number): Value =>
       g.weight(`${join(module)}.weight`, [out, channels], { use: 'linear', dtype });
+    const customSite = (module: string): CustomSite => {
+      const scope = module === '' ? path : join(module);
+      const weight = (part: string, shape: readonly number[], use: WeightUse): Value =>
+        g.weight(part === '' ? scope : `${scope}.${part}`, shape, { use, dtype });
+      return { g, scope, dtype, dialect, weight };
+    };
     const refuse = (what: string): never => {
       throw fail('invalidGraph', `${name}/${path}: ${what}.`);
     };
 
-    return {
+    const net: Net = {
       path,
-      at: (scope) => makeNet(join(scope)),
+      at: (scope) => makeNet(join(scope), dtype),
+      as: (other) => makeNet(path, other),
 
       image: (inputName, size) =>
         concrete({ kind: 'image', ...size }, g.input(inputName, dtype, dialect.imageShape(size))),
       tokens: (inputName, size) =>
         concrete({ kind: 'tokens', ...size }, g.input(inputName, dtype, [size.n * size.s, size.c])),
-      scoreBias: (inputName, s, t) => ({ kind: 'scoreBias', value: g.input(inputName, dtype, [1, 1, s, t]) }),
+      scoreBias: (inputName, s, t, heads = 1) => ({
+        kind: 'scoreBias',
+        value: g.input(inputName, dtype, [1, heads, s, t]),
+      }),
       output: (outputName, x) => g.output(outputName, read(x)),
 
       addTable(module, x) {
@@ -224,7 +250,9 @@ export function writeGraph(
       },
 
       linear(module, x, { channels, bias = true }) {
-        const w = matrix(module, channels, x.c);
+        const [at, shape, weight] = [site(module), [channels, x.c] as const, `${join(module)}.weight`];
+        const format = options.packing?.(weight, shape);
+        const w = format === undefined ? matrix(module, ...shape) : packedMatrix(at, weight, shape, format);
         const source = read(x);
         return remember(
           { kind: 'tokens', n: x.n, s: x.s, c: channels },
@@ -232,7 +260,7 @@ export function writeGraph(
             kind: 'linear',
             scope: join(module),
             bias: bias ? vector(module, 'bias', channels) : undefined,
-            write: (b) => gemm(site(module), source, w, b),
+            write: (b) => ('codes' in w ? packedProduct(at, source, w, b) : gemm(at, source, w, b)),
           },
         );
       },
@@ -256,26 +284,18 @@ export function writeGraph(
         return concrete({ ...x }, made.y);
       },
 
-      layerNorm(module, x, { eps }) {
-        const [gamma, beta] = [vector(module, 'weight', x.c), vector(module, 'bias', x.c)];
-        const attributes = { epsilon: { float: eps } };
-        const scope = join(module);
-        const sum = pendingSum(x);
-        if (sum === undefined) {
-          return concrete(
-            { ...x },
-            g.call('LayerNormalization', [read(x), gamma, beta], { scope, attributes: { axis: -1, ...attributes } }),
-          );
-        }
-        const skip = read(sum.x);
-        const { value, bias } = readBranch(sum.branch);
-        const [y, , , total] = g.callAll('SkipLayerNormalization', [value, skip, gamma, beta, bias], {
-          domain: 'com.microsoft',
-          scope,
-          attributes,
-        });
-        assert(y !== undefined && total !== undefined, 'SkipLayerNormalization has four outputs');
-        recipes.set(x, { kind: 'value', value: total });
+      layerNorm: (module, x, { eps }) =>
+        net.norm(module, x, [], (at, parts) =>
+          layerNorm(at, parts, { gamma: vector(module, 'weight', x.c), beta: vector(module, 'bias', x.c) }, eps),
+        ),
+
+      norm(module, x, inputs, writeIt) {
+        const given = inputs.map(read);
+        const pending = pendingSum(x);
+        const parts =
+          pending === undefined ? { value: read(x) } : { skip: read(pending.x), ...readBranch(pending.branch) };
+        const { y, sum } = writeIt(customSite(module), parts, given);
+        if (sum !== undefined) recipes.set(x, { kind: 'value', value: sum });
         return concrete({ ...x }, y);
       },
 
@@ -317,12 +337,12 @@ export function writeGraph(
         return concrete(size, dialect.tokensToImage(site('image'), read(x), size));
       },
 
-      attention(q, k, v, { heads, causal = false, bias }) {
+      attention(q, k, v, { heads, causal = false, bias, ...rest }) {
         if (q.n !== k.n || k.n !== v.n || k.s !== v.s)
           refuse(`attention: ${sizeText(q)}, ${sizeText(k)} and ${sizeText(v)} do not fit`);
         if (q.c % heads !== 0 || v.c % heads !== 0)
           refuse(`attention: widths ${q.c} and ${v.c} do not divide into ${heads} heads`);
-        const options = { n: q.n, s: q.s, t: k.s, heads, causal, bias: bias?.value };
+        const options = { n: q.n, s: q.s, t: k.s, heads, causal, bias: bias?.value, ...rest };
         return concrete({ ...q, c: v.c }, dialect.attention(site('attention'), read(q), read(k), read(v), options));
       },
 
@@ -351,13 +371,17 @@ export function writeGraph(
             : g.call('Concat', blocks, { scope: at.scope, attributes: { axis: 0 } });
         return concrete({ ...q, c: v.c }, y);
       },
+
+      custom: (module, inputs, out, writeIt) => concrete({ ...out }, writeIt(customSite(module), inputs.map(read))),
+
+      customAll(module, inputs, outs, writeIt) {
+        const values = writeIt(customSite(module), inputs.map(read));
+        return outs.map((out, i) => concrete({ ...out }, values[i] ?? refuse(`${module}: result ${i} is missing`)));
+      },
     };
+    return net;
   };
 
-  write(makeNet(''));
+  write(makeNet('', options.dtype));
   return g.finish();
-}
-
-function sizeText(x: Feature): string {
-  return x.kind === 'image' ? `an image ${x.n}×${x.h}×${x.w}×${x.c}` : `tokens ${x.n}×${x.s}×${x.c}`;
 }

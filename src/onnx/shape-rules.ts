@@ -11,9 +11,13 @@ import {
   same,
   like,
   constant,
+  refuse,
   type Call,
   type TypedShape,
 } from './call.js';
+import { SEQUENCE_RULES } from './sequence-rules.js';
+import { ELEMENT_TYPE_CODE } from './types.js';
+import { VISION_RULES } from './vision-rules.js';
 
 type Rule = (call: Call) => readonly TypedShape[];
 
@@ -84,6 +88,26 @@ function convolution(channels: number, spatial: readonly [number, number]): Rule
     return like(x, shape);
   };
 }
+
+const cast: Rule = (call) => {
+  const x = input(call, 0);
+  const code = attribute(call, 'to', 0);
+  if (code === ELEMENT_TYPE_CODE.float32) return [{ dtype: 'float32', shape: x.shape }];
+  if (code === ELEMENT_TYPE_CODE.float16) return [{ dtype: 'float16', shape: x.shape }];
+  return refuse(call, `to must be a float type, not ${code}`);
+};
+
+/** Reduces the axes named by a constant; they stay, with size 1. */
+const reduce: Rule = (call) => {
+  const x = input(call, 0);
+  const axes = constant(call, 1);
+  expect(call, isFloat(x) && axes.every((axis) => axis >= 0 && axis < x.shape.length), 'needs axes of a float tensor');
+  expect(call, attribute(call, 'keepdims', 1) === 1, 'keepdims must be 1');
+  return like(
+    x,
+    x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size)),
+  );
+};
 
 const gemm: Rule = (call) => {
   const a = input(call, 0);
@@ -325,6 +349,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   Mul: broadcast,
   Sub: broadcast,
   Div: broadcast,
+  Max: broadcast,
+  Cast: cast,
+  ReduceL2: reduce,
+  ReduceMean: reduce,
   Sigmoid: elementwise,
   Tanh: elementwise,
   Relu: elementwise,
@@ -351,4 +379,6 @@ const RULES: Readonly<Record<string, Rule>> = {
   'com.microsoft:MultiHeadAttention': multiHeadAttention,
   'com.microsoft:BiasSplitGelu': biasSplitGelu,
   'com.microsoft:BiasAdd': biasAdd,
+  ...VISION_RULES,
+  ...SEQUENCE_RULES,
 };

@@ -1,17 +1,25 @@
 /** @file The vocabulary of a graph: element types, values, nodes, weights. Data only. */
 
-export type ElementType = 'float32' | 'float16' | 'int64' | 'int32' | 'bool';
+export type ElementType = 'float32' | 'float16' | 'int64' | 'int32' | 'uint8' | 'bool';
 
 /** ONNX `TensorProto.DataType`. */
-export const ELEMENT_TYPE_CODE = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 } as const satisfies Record<
-  ElementType,
-  number
->;
+export const ELEMENT_TYPE_CODE = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+} as const satisfies Record<ElementType, number>;
 
-export const ELEMENT_BYTES = { float32: 4, int32: 4, int64: 8, bool: 1, float16: 2 } as const satisfies Record<
-  ElementType,
-  number
->;
+export const ELEMENT_BYTES = {
+  float32: 4,
+  int32: 4,
+  int64: 8,
+  uint8: 1,
+  bool: 1,
+  float16: 2,
+} as const satisfies Record<ElementType, number>;
 
 /** A typed tensor of a graph. Immutable; belongs to the graph that made it. */
 export interface Value {
@@ -41,12 +49,35 @@ export interface Node {
 /** How the runtime should bind a weight: convolution kernels are prepacked once, so they are initializers. */
 export type WeightUse = 'conv' | 'linear' | 'vector';
 
+/**
+ * How a matrix `[out, in]` is kept in few bits: in each row, every `block` columns share a scale (and a zero point), and
+ * value = (code − zero)·scale. Without zero points zero is `2^(bits − 1)`.
+ */
+export interface PackedFormat {
+  readonly bits: 4 | 8;
+  /** Columns that share a scale: a power of two ≥ 16. */
+  readonly block: number;
+  readonly zeros: boolean;
+}
+
+/**
+ * One of the tensors that a packed matrix is made of, of B = ⌈in/block⌉ blocks a row: `codes` `[out, B, block·bits/8]` uint8, of 4 bits the even
+ * column low; `scales` `[out·B]` floats; `zeros` `[out·⌈B·bits/8⌉]` uint8, of 4 bits the even block low.
+ */
+export interface PackedPart {
+  readonly part: 'codes' | 'scales' | 'zeros';
+  readonly format: PackedFormat;
+}
+
 /** A weight the graph needs, by the name it has in the model's files. */
 export interface Weight {
+  /** The tensor's name, or names joined by `+`; of a part of a packed matrix, followed by `:` and the part. */
   readonly name: string;
   /** Names of the tensors to read; more than one = their elementwise sum (biases folded together). */
   readonly tensors: readonly string[];
   readonly use: WeightUse;
+  /** Only where the value is made of the matrix `tensors`, not the matrix itself. */
+  readonly packed?: PackedPart;
   readonly value: Value;
 }
 

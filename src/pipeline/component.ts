@@ -1,40 +1,91 @@
-/** @file One network of a model: its weights on the device, and the graph that is loaded at present. */
+/** @file One network of a model: its weights on the device, what changes them, and the graph that is loaded at present. */
 import type { WeightFile } from '../assets/weights.js';
+import type { AppliedChange } from '../assets/weight-change.js';
 import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Model } from '../runtime/session.js';
+import type { LoadOptions } from '../runtime/weights.js';
 import type { Progress } from './progress.js';
 import { createSlot } from './slot.js';
 
+/** How loading is reported and stopped. */
+export interface LoadRun {
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export interface Component {
   readonly file: WeightFile;
-  /** The runnable graph for `key`; reports `load` with bytes the first time and `compile` for another size. */
-  load(
-    key: string,
-    write: () => Graph,
-    run: { readonly progress: Progress; readonly signal?: AbortSignal | undefined },
-  ): Promise<Model>;
+  /**
+   * The runnable graph for `key`; reports `load` with bytes the first time and `compile` for another size.
+   * @param keep outputs that `runKept` leaves on the device
+   */
+  load(key: string, write: () => Graph, run: LoadRun, keep?: readonly string[]): Promise<Model>;
+  /** The same for graphs that make one network together: all their weights are inputs, which they share. */
+  loadAll(key: string, write: () => readonly Graph[], run: LoadRun): Promise<readonly Model[]>;
+  /** Runs a graph that is needed once, beside the one that is loaded, and frees it. */
+  once<T>(write: () => Graph, run: LoadRun, use: (model: Model) => Promise<T>, keep?: readonly string[]): Promise<T>;
+  /** What changes the weights from the next `load` on, in place of whatever did before. */
+  adapt(changes: readonly AppliedChange[]): void;
   /** Frees the session and the buffers; the next `load` reads the weights again. */
   dispose(): Promise<void>;
 }
 
 export function createComponent(runtime: Runtime, file: WeightFile): Component {
   const bank = runtime.openBank(file);
-  const slot = createSlot();
+  const slot = createSlot<Models>();
   let loadedOnce = false;
+  let wanted: readonly AppliedChange[] = [];
+  let applied = wanted;
+
+  const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
+    if (applied === wanted) return;
+    const changes = wanted;
+    await progress.stage('load', () => bank.adapt(changes, { signal }));
+    applied = changes;
+  };
+
+  const makeAll = (
+    write: () => readonly Graph[],
+    { progress, signal }: LoadRun,
+    options: LoadOptions,
+  ): Promise<readonly Model[]> =>
+    progress.stage(loadedOnce ? 'compile' : 'load', async () => {
+      const graphs = write();
+      const total = weightBytes(graphs, file);
+      const onBytes = loadedOnce ? undefined : (count: number) => progress.bytes(count, total);
+      const models: Model[] = [];
+      try {
+        for (const graph of graphs) models.push(await bank.load(graph, { signal, onBytes, ...options }));
+      } catch (error) {
+        for (const model of models) await model.dispose();
+        throw error;
+      }
+      loadedOnce = true;
+      return models;
+    });
+  const getAll = async (key: string, write: () => readonly Graph[], run: LoadRun, options: LoadOptions) => {
+    await applyChanges(run);
+    const name = `${key} ${bank.binding}${options.constants === 'input' ? ' inputs' : ''}`;
+    return (await slot.get(name, async () => owned(await makeAll(write, run, options)))).models;
+  };
+
   return {
     file,
-    load: (key, write, { progress, signal }) =>
-      slot.get(key, () =>
-        progress.stage(loadedOnce ? 'compile' : 'load', async () => {
-          const graph = write();
-          const total = weightBytes(graph, file);
-          const onBytes = loadedOnce ? undefined : (count: number) => progress.bytes(count, total);
-          const model = await bank.load(graph, { signal, onBytes });
-          loadedOnce = true;
-          return model;
-        }),
-      ),
+    load: async (key, write, run, keep) => only(await getAll(key, () => [write()], run, { keep })),
+    loadAll: (key, write, run) => getAll(key, write, run, { constants: 'input' }),
+    async once(write, run, use, keep) {
+      await applyChanges(run);
+      const model = only(await makeAll(() => [write()], run, { keep }));
+      try {
+        return await use(model);
+      } finally {
+        await model.dispose();
+      }
+    },
+    adapt(changes) {
+      wanted = changes;
+    },
     async dispose() {
       loadedOnce = false;
       await slot.dispose();
@@ -43,10 +94,30 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
   };
 }
 
-/** Bytes in the file of the weights that a graph reads. */
-function weightBytes(graph: Graph, file: WeightFile): number {
+/** What is loaded together goes together. */
+interface Models {
+  readonly models: readonly Model[];
+  dispose(): Promise<void>;
+}
+
+function only([model]: readonly Model[]): Model {
+  if (model === undefined) throw new TypeError('one graph gives one model');
+  return model;
+}
+
+function owned(models: readonly Model[]): Models {
+  return {
+    models,
+    async dispose() {
+      for (const model of models) await model.dispose();
+    },
+  };
+}
+
+/** Bytes in the file of the weights that graphs read, each weight once. */
+function weightBytes(graphs: readonly Graph[], file: WeightFile): number {
   let total = 0;
-  for (const name of graph.weights.flatMap((weight) => weight.tensors)) {
+  for (const name of new Set(graphs.flatMap(({ weights }) => weights.flatMap(({ tensors }) => tensors)))) {
     const tensor = file.find(name);
     total += tensor === undefined ? 0 : tensor.end - tensor.start;
   }

@@ -5,10 +5,12 @@ import { fail } from '../base/errors.js';
 import { timestepSinusoid } from '../graphs/unet.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { requireFinite } from '../sampling/index.js';
+import { withMarks, type AddedTokens } from '../text/added-tokens.js';
 import { combine, type CallResult, type SideStates } from '../text/combine.js';
 import { promptIds, sidesAlike, type PromptPlan } from '../text/prompt-plan.js';
+import { markTriggers, withWords, type Triggered } from '../text/triggers.js';
 import { planPrompt } from '../text/weighted.js';
-import type { LoadedModel } from './model.js';
+import type { LoadedModel, TextEncoder } from './model.js';
 import type { Plan } from './plan.js';
 import type { Progress } from './progress.js';
 import { loadEncoder } from './text-encoder.js';
@@ -46,25 +48,37 @@ export interface StageRun {
   readonly trace?: Trace | undefined;
 }
 
-/** Encodes both prompts with every text encoder of the model. The negative prompt never skips layers, as in diffusers. */
+/** The part of a plan that conditions. */
+export type PromptsOfPlan = Pick<
+  Plan,
+  'positivePrompt' | 'negativePrompt' | 'guided' | 'promptWeighting' | 'clipSkip' | 'width' | 'height' | 'CFGScale'
+>;
+
+/** An embedding (textual inversion) that a task asks for: its words, and vectors that fit the model. */
+export interface PromptEmbedding extends Triggered {
+  /** Vectors per encoder. */
+  readonly count: number;
+  /** By slot of the text encoder: `[count, width]`, not yet times the weight. */
+  readonly vectors: ReadonlyMap<TextEncoder['slot'], Float32Array>;
+}
+
+/**
+ * Encodes both prompts with every text encoder of the model. The negative prompt never skips layers, as in diffusers.
+ * @param embeddings in the request's order, without those of weight 0
+ * @throws conflictParameters, invalidPositivePrompt, invalidNegativePrompt, notFinite, and what reading the encoders throws
+ */
 export async function encodeConditioning(
   compute: Compute,
   model: LoadedModel,
-  plan: Plan,
+  plan: PromptsOfPlan,
   role: Role,
   run: StageRun,
+  embeddings: readonly PromptEmbedding[] = [],
 ): Promise<Conditioning> {
-  // SDXL: an absent negative prompt is zeros, not the encoded empty text.
-  const zeros = plan.guided && model.forceZerosForEmptyPrompt && plan.negativePrompt === undefined;
-  const prompt = planPrompt({
-    positive: plan.positivePrompt,
-    negative: plan.guided && !zeros ? (plan.negativePrompt ?? '') : undefined,
-    weighting: plan.promptWeighting,
-    tokenizers: model.encoders.map((encoder) => encoder.tokenizer),
-    pooled: model.architecture !== 'sd',
-  });
+  const prompt = planMarked(model, plan, embeddings);
   traceIds(model, prompt, role, run);
-  const { positive, negative, tokens } = combine(prompt, await runCalls(compute, model, plan, prompt, run));
+  const results = await runCalls(compute, model, plan, { prompt, embeddings }, run);
+  const { positive, negative, tokens } = combine(prompt, results);
   const cond = toBranch(model, plan, positive, { role, side: 'cond', run });
   const uncond = plan.guided
     ? toBranch(model, plan, negative ?? toZeros(positive), { role, side: 'uncond', run })
@@ -76,21 +90,53 @@ export async function encodeConditioning(
   return { cond, uncond: alike && cond.added === undefined ? cond : uncond, textTokens: tokens, guidance };
 }
 
+/** The prompts with embeddings in the place of their words. */
+function planMarked(model: LoadedModel, plan: PromptsOfPlan, embeddings: readonly PromptEmbedding[]): PromptPlan {
+  const prompts = markTriggers({ positive: plan.positivePrompt, negative: plan.negativePrompt }, embeddings);
+  const { positive, negative } = prompts;
+  const counts = embeddings.map(({ count }) => count);
+  // SDXL: an absent negative prompt is zeros, not the encoded empty text.
+  const zeros = model.forceZerosForEmptyPrompt && negative === undefined;
+  return withWords(prompts, embeddings, () =>
+    planPrompt({
+      positive: positive.text,
+      negative: plan.guided && !zeros ? (negative?.text ?? '') : undefined,
+      suffixes: { positive: positive.suffix, negative: negative?.suffix },
+      weighting: plan.promptWeighting,
+      tokenizers: model.encoders.map(({ tokenizer }) => withMarks(tokenizer, prompts, counts)),
+      pooled: model.architecture !== 'sd',
+    }),
+  );
+}
+
+/** The embeddings' tokens for one encoder, their vectors times |weight|; ids as {@link withMarks} gives them. */
+function addedTokens(
+  { slot, tokenizer }: TextEncoder,
+  embeddings: readonly PromptEmbedding[],
+): AddedTokens | undefined {
+  if (embeddings.length === 0) return undefined;
+  const rows = embeddings.map(({ vectors, weight }) =>
+    (vectors.get(slot) ?? new Float32Array()).map((value) => value * Math.abs(weight)),
+  );
+  return { first: tokenizer.size, rows: concatFloats(rows) };
+}
+
 /** Runs every call of the prompt's plan, encoder by encoder. */
 async function runCalls(
   compute: Compute,
   model: LoadedModel,
-  plan: Plan,
-  { calls }: PromptPlan,
+  plan: PromptsOfPlan,
+  { prompt, embeddings }: { readonly prompt: PromptPlan; readonly embeddings: readonly PromptEmbedding[] },
   run: StageRun,
 ): Promise<readonly CallResult[]> {
   const results: CallResult[] = [];
   for (const [index, encoder] of model.encoders.entries()) {
-    const own = calls.flatMap((call, at) => (call.encoder === index ? [{ ...call, at }] : []));
+    const own = prompt.calls.flatMap((call, at) => (call.encoder === index ? [{ ...call, at }] : []));
     const options = {
       penultimate: model.architecture !== 'sd',
       clipSkips: [...new Set([0, plan.clipSkip])],
       masked: own.some(({ mask }) => mask !== undefined),
+      added: addedTokens(encoder, embeddings),
     };
     const encode = await loadEncoder(compute, encoder, options, run);
     await run.progress.stage('text', async () => {
@@ -113,7 +159,7 @@ function traceIds({ encoders }: LoadedModel, prompt: PromptPlan, role: Role, { t
 
 function toBranch(
   model: LoadedModel,
-  plan: Plan,
+  plan: PromptsOfPlan,
   { states, pooled = new Float32Array() }: SideStates,
   { role, side, run }: { readonly role: Role; readonly side: 'cond' | 'uncond'; readonly run: StageRun },
 ): Branch {
@@ -142,13 +188,13 @@ function toBranch(
 const AESTHETIC_SCORE = { cond: 6, uncond: 2.5 } as const;
 
 /** SDXL's size conditions (Podell et al. 2023, §2.2): original size, crop corner, then target size, or for the refiner a score. */
-function timeIdsOf(model: LoadedModel, { width, height }: Plan, side: 'cond' | 'uncond'): Float32Array {
+function timeIdsOf(model: LoadedModel, { width, height }: PromptsOfPlan, side: 'cond' | 'uncond'): Float32Array {
   const end = model.requiresAestheticsScore ? [AESTHETIC_SCORE[side]] : [height, width];
   return Float32Array.from([height, width, 0, 0, ...end]);
 }
 
 /** Sinusoid of the guidance scale (Meng et al. 2023; diffusers `get_guidance_scale_embedding`): of (scale − 1)·1000. */
-function guidanceEmbedding({ unet }: LoadedModel, plan: Plan): Float32Array | undefined {
+function guidanceEmbedding({ unet }: LoadedModel, plan: PromptsOfPlan): Float32Array | undefined {
   const dim = unet.config.timeCondProjDim;
   if (dim === undefined) return undefined;
   return timestepSinusoid((Math.max(plan.CFGScale, 1) - 1) * 1000, dim, { flipSinToCos: false, freqShift: 1 });

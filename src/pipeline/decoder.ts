@@ -5,34 +5,79 @@ import { toPixels, type RgbPicture } from '../image/pixels.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
+import { bandedGraphs, decodeBands, type BandedShape } from './banded-decoder.js';
+import { planBands, type Tiles } from './banded-plan.js';
 import type { StageRun } from './conditioning.js';
-import { fromDialect, toDialect } from './layout.js';
+import { fromDialect, stackBands, toDialect } from './layout.js';
 import type { Vae } from './model.js';
 import type { Plan } from './plan.js';
 
 /** The decoder overflows float16 in many models (SDXL's always), and it runs once per picture: it stays in float32. */
 const DECODER_DTYPE = 'float32';
 
-/** @param latents `[C,h,w]`, as the sampler leaves them (scaled). @throws notFinite, runtimeFailed, aborted */
+/** Of a plan, what a decoder needs to know. */
+export type DecodePlan = Pick<Plan, 'width' | 'height' | 'latent'>;
+type LatentSize = Pick<Plan['latent'], 'height' | 'width'>;
+
+export interface DecodeOptions {
+  /** Default `auto`. */
+  readonly tiles?: Tiles | undefined;
+}
+
+/**
+ * In bands of rows where the device cannot decode the picture at once, or where it is told to; the picture is the same.
+ * @param latents `[C,h,w]`, as the sampler leaves them (scaled).
+ * @throws notFinite, runtimeFailed, outOfMemory, aborted
+ */
 export async function decodeLatents(
   runtime: Runtime,
   vae: Vae,
-  plan: Plan,
+  plan: DecodePlan,
   latents: Float32Array,
   run: StageRun,
+  { tiles = 'auto' }: DecodeOptions = {},
 ): Promise<RgbPicture> {
-  const { height, width, channels } = plan.latent;
+  const { channels } = plan.latent;
   const { layout } = runtime.dialect;
-  const network = await vae.load(`${height}x${width}`, () => decoderGraph(runtime, vae.config, height, width), run);
+  const decode = await loadDecoder(runtime, vae, plan.latent, run, tiles);
   return run.progress.stage('decode', async () => {
     const input = unscale(vae.config, latents, channels);
     run.trace?.('decode.input', input);
-    const outputs = await network.run({ [VAE_IO.latents]: toDialect(layout, input, channels) }, run.signal);
-    const picture = outputs[VAE_IO.picture] ?? new Float32Array();
+    const picture = await decode(toDialect(layout, input, channels));
     run.trace?.('decoded', fromDialect(layout, picture, vae.config.outChannels));
     const rgb = toPixels(picture, plan.width, plan.height, layout === 'nhwc' ? 'hwc' : 'chw');
     return { width: plan.width, height: plan.height, rgb };
   });
+}
+
+/** Latents → picture, both in the dialect's layout. */
+type Decode = (latents: Float32Array) => Promise<Float32Array>;
+
+async function loadDecoder(
+  runtime: Runtime,
+  vae: Vae,
+  { height, width }: LatentSize,
+  run: StageRun,
+  tiles: Tiles,
+): Promise<Decode> {
+  const { config } = vae;
+  const whole = (): Graph => decoderGraph(runtime, config, height, width);
+  const plan =
+    config.kind === 'kl' ? planBands(config, { height, width }, tiles, { graph: whole, info: runtime.info }) : undefined;
+  if (plan === undefined || config.kind !== 'kl') {
+    const network = await vae.load(`${height}x${width}`, whole, run);
+    return async (latents) => {
+      const { [VAE_IO.picture]: picture } = await network.run({ [VAE_IO.latents]: latents }, run.signal);
+      return picture ?? new Float32Array();
+    };
+  }
+  const shape: BandedShape = { config, width, plan };
+  const key = `${width}x${plan.heights.join('+')} from ${plan.wholeBlocks}`;
+  const models = await vae.loadAll(key, () => bandedGraphs(shape, runtime.dialect), run);
+  return async (latents) => {
+    const bands = await decodeBands(runtime, shape, models, latents, run.signal);
+    return stackBands(runtime.dialect.layout, bands, config.outChannels);
+  };
 }
 
 function decoderGraph({ dialect }: Runtime, config: VaeConfig, height: number, width: number): Graph {

@@ -2,11 +2,14 @@
  * @file The engine: what the worker, the command line and the tests drive. Raw tasks in, events and wire errors out;
  * owns the runtime and the models that are loaded.
  */
+import { createMemoryDriver } from '../assets/image-drivers.js';
+import { createImagePins } from '../assets/image-pins.js';
+import { createImageStore } from '../assets/image-store.js';
 import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
-import type { WireEvent, WireOutcome, WirePicture } from './events.js';
+import type { FinishedPicture, WireEvent, WireOutcome, WirePicture } from './events.js';
 import type { EncodePicture } from '../image/encode.js';
 import { parseRequest } from '../request/facade.js';
-import type { ImageInferenceTask } from '../request/task.js';
+import type { ImageInferenceTask, Task } from '../request/task.js';
 import { parseTasks } from '../request/tasks.js';
 import type { Memory } from '../runtime/ledger.js';
 import {
@@ -18,9 +21,13 @@ import {
 } from '../runtime/runtime.js';
 import type { Fit } from './fit.js';
 import { generate } from './generate.js';
+import { createKeeper, type Keeper } from './keeper.js';
 import { createLibrary, type OpenModels, type OpenTree } from './library.js';
 import { otherMeans, type Means } from './means.js';
+import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
+import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
 import { makePlan, type Plan } from './plan.js';
+import { createPreprocess } from './preprocess/run.js';
 import { createProgress } from './progress.js';
 import type { Trace } from './trace.js';
 import { willItFit, type FitOptions } from './will-it-fit.js';
@@ -30,6 +37,8 @@ export interface EngineDeps {
   readonly runtime: RuntimeOptions;
   readonly openTree: OpenTree;
   readonly encodePicture: EncodePicture;
+  /** Where pictures that requests name come from, and where results are kept. Without it: PNG only, no addresses, and in memory. */
+  readonly pictures?: PictureDeps;
   readonly newUUID: () => string;
   /** 1 … 2^32−1. */
   readonly randomSeed: () => bigint;
@@ -52,7 +61,7 @@ export interface Engine {
   /** Chooses and tests the device; done by the first run otherwise. */
   start(): Promise<RuntimeInfo>;
   /**
-   * Runs raw input: an array is checked as wire tasks, anything else as one `imageInference()` request.
+   * Runs raw input: an array is checked as wire tasks, anything else as one request with the liberties of `imageInference()`.
    * Never rejects for what the input or a task did; every problem is in `errors`.
    */
   run(input: unknown, options?: RunOptions): Promise<WireOutcome>;
@@ -71,6 +80,7 @@ export function createEngine(deps: EngineDeps): Engine {
   let runtime: Promise<Runtime> | undefined;
   let ready: Runtime | undefined;
   const library = createLibrary(deps.openTree);
+  const pictureDeps = deps.pictures ?? memoryPictures();
   let disposed = false;
 
   const getRuntime = (): Promise<Runtime> => {
@@ -94,10 +104,14 @@ export function createEngine(deps: EngineDeps): Engine {
     await (await old)?.dispose().catch(() => undefined);
   };
 
-  const runTask = async (task: ImageInferenceTask, options: RunOptions, pictures: WirePicture[]): Promise<void> => {
+  const preprocess = createPreprocess({ getRuntime, openTree: deps.openTree });
+
+  const runInference = async (task: ImageInferenceTask, options: RunOptions, made: WirePicture[]): Promise<void> => {
     const { onEvent = () => undefined, signal, trace } = options;
-    throwIfAborted(signal);
     const progress = createProgress(task, onEvent, deps.now);
+    // Before any model: a picture that is not there is known in a moment, a model can take minutes.
+    const load = () => loadTaskPictures(pictureDeps, task, signal);
+    const pictures = task.controlNet.length === 0 ? await load() : await progress.stage('download', load);
     const open = async (): Promise<{ readonly runtime: Runtime; readonly models: OpenModels }> => {
       const active = await getRuntime();
       return { runtime: active, models: await progress.stage('load', () => library.open(active, task, signal)) };
@@ -110,8 +124,8 @@ export function createEngine(deps: EngineDeps): Engine {
     for (;;) {
       try {
         const told = { ...plan, warnings: [...plan.warnings, ...means.warnings] };
-        const context = { ...opened, progress, onEvent, encodePicture, newUUID, signal, trace, ...means };
-        await generate(task, told, context, pictures);
+        const context = { ...opened, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...means };
+        await generate(task, told, context, made);
         return;
       } catch (error) {
         means = otherMeans(error, means);
@@ -123,26 +137,64 @@ export function createEngine(deps: EngineDeps): Engine {
     }
   };
 
+  /** Runs one task; what it made is added to `finished` as soon as it is there. */
+  const runTask = async (
+    task: Task,
+    options: RunOptions,
+    keeper: Keeper,
+    finished: FinishedPicture[],
+  ): Promise<void> => {
+    const { onEvent = () => undefined, signal } = options;
+    throwIfAborted(signal);
+    const context: PictureTaskContext = { ...deps, pictures: pictureDeps, preprocess, keeper, onEvent, signal };
+    switch (task.taskType) {
+      case 'imageInference': {
+        const watch = (event: WireEvent): void => {
+          onEvent(event);
+          if (event.kind !== 'picture') return;
+          keeper.keep(event.picture);
+          finished.push(event.picture);
+        };
+        return runInference(task, { ...options, onEvent: watch }, []);
+      }
+      case 'imageUpload':
+        finished.push(await uploadImage(task, context));
+        return;
+      case 'controlNetPreprocess':
+      case 'imageControlNetPreProcess': {
+        const { taskUUID, guideImageUUID } = await preprocessImage(task, context);
+        finished.push({ taskUUID, imageUUID: guideImageUUID });
+        return;
+      }
+      default:
+        return task satisfies never;
+    }
+  };
+
   return {
     start: async () => (await getRuntime()).info,
 
     async run(input, options = {}) {
       const { tasks, errors } = parseInput(input, deps);
       const problems: WireError[] = [...errors];
-      const pictures: WirePicture[] = [];
+      const finished: FinishedPicture[] = [];
+      const keeper = createKeeper(pictureDeps.images, options.onEvent ?? (() => undefined));
       for (const task of tasks) {
-        const made: WirePicture[] = [];
+        const unpin = await pictureDeps.images.pin(imageUUIDsOf(task));
         try {
-          await runTask(task, options, made);
+          await runTask(task, options, keeper, finished);
         } catch (error) {
           problems.push(
             ...toWireErrors(error).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
           );
           if (error instanceof DarkroomError && error.code === 'deviceLost') await forgetDevice();
+        } finally {
+          unpin();
         }
-        pictures.push(...made);
       }
-      return { pictures: pictures.map(({ taskUUID, imageUUID }) => ({ taskUUID, imageUUID })), errors: problems };
+      const warnings = await keeper.settle();
+      const pictures = finished.map(({ taskUUID, imageUUID }) => withWarnings({ taskUUID, imageUUID }, warnings));
+      return { pictures, errors: problems };
     },
 
     async willItFit(input, options = {}) {
@@ -152,6 +204,9 @@ export function createEngine(deps: EngineDeps): Engine {
       const [task] = tasks;
       if (task === undefined || tasks.length > 1)
         throw fail('invalidRequest', `Expected one request, got ${tasks.length}.`);
+      if (task.taskType !== 'imageInference') {
+        throw fail('unsupportedTaskType', `Only imageInference can be asked whether it fits, got ${task.taskType}.`);
+      }
       const { openTree } = deps;
       return willItFit({ runtime: await getRuntime(), openTree, gpu: deps.runtime.gpu }, task, options);
     },
@@ -166,10 +221,31 @@ export function createEngine(deps: EngineDeps): Engine {
   };
 }
 
+function withWarnings(picture: FinishedPicture, warnings: ReadonlyMap<string, readonly string[]>): FinishedPicture {
+  const said = warnings.get(picture.imageUUID);
+  return said === undefined ? picture : { ...picture, warnings: said };
+}
+
+/** Pictures in this engine's memory, for engines that were given no place for them. */
+function memoryPictures(): PictureDeps {
+  const unsupported = (what: string) => () =>
+    Promise.reject(fail('unsupportedParameter', `${what} cannot be read here.`));
+  return {
+    fetch: unsupported('Addresses of pictures'),
+    decodePicture: unsupported('Pictures other than PNG'),
+    images: createImageStore({
+      driver: createMemoryDriver(),
+      pins: createImagePins(undefined),
+      limitBytes: () => Promise.resolve(Infinity),
+      now: () => 0,
+    }),
+  };
+}
+
 function parseInput(
   input: unknown,
   deps: EngineDeps,
-): { readonly tasks: readonly ImageInferenceTask[]; readonly errors: readonly WireError[] } {
+): { readonly tasks: readonly Task[]; readonly errors: readonly WireError[] } {
   if (Array.isArray(input)) {
     const { tasks, errors } = parseTasks(input);
     return { tasks: tasks.map(({ task }) => task), errors };

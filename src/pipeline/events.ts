@@ -1,8 +1,11 @@
 /** @file What a run tells while it goes on and when it ends, as plain data (structured-cloneable). Types only. */
 import type { WireError } from '../base/errors.js';
+import type { PictureMime } from '../image/image-header.js';
+import type { OutputMime } from '../image/encode-file.js';
+import type { OutputType, PreprocessTaskType } from '../request/task.js';
 
-/** Where a task is. `download` and `load` count bytes, `denoise` counts steps. */
-export type Stage = 'queue' | 'download' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode';
+/** Where a task is. `download` and `load` count bytes, `denoise` counts steps; `preprocess` draws a guide picture. */
+export type Stage = 'queue' | 'download' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode' | 'preprocess';
 
 /** Progress of one task. */
 export interface ProgressEvent {
@@ -41,7 +44,26 @@ export interface PictureEvent {
   readonly picture: WirePicture;
 }
 
-export type WireEvent = ProgressEvent | PreviewEvent | PictureEvent;
+/** A guide picture that a preprocessor drew. */
+export interface GuideEvent {
+  readonly kind: 'guide';
+  readonly guide: WireGuide;
+}
+
+/** A picture that is kept from now on. */
+export interface UploadEvent {
+  readonly kind: 'upload';
+  readonly upload: WireUpload;
+}
+
+/** Kept pictures that were deleted to make room for new ones: their UUIDs lead nowhere now. */
+export interface EvictEvent {
+  readonly kind: 'evict';
+  readonly taskUUID: string;
+  readonly imageUUIDs: readonly string[];
+}
+
+export type WireEvent = ProgressEvent | PreviewEvent | PictureEvent | GuideEvent | UploadEvent | EvictEvent;
 
 /** One finished picture as encoded file bytes. */
 export interface WirePicture {
@@ -52,10 +74,10 @@ export interface WirePicture {
   readonly image: number;
   readonly width: number;
   readonly height: number;
-  readonly mime: 'image/png' | 'image/jpeg' | 'image/webp';
+  readonly mime: OutputMime;
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** How the caller wants it delivered; the client turns `bytes` into that. */
-  readonly outputType: 'URL' | 'dataURI' | 'base64Data';
+  readonly outputType: OutputType;
   readonly includeCost: boolean;
   /** Which device made it, and everything that was ignored or fell back. */
   readonly backend: 'webgpu' | 'wasm';
@@ -64,8 +86,46 @@ export interface WirePicture {
   readonly timings: Readonly<Partial<Record<Stage, number>>>;
 }
 
-/** The end of a run: every picture was already sent as an event; errors are those of tasks that failed. */
+/** A guide picture as encoded file bytes. */
+export interface WireGuide {
+  /** As it was sent. */
+  readonly taskType: PreprocessTaskType;
+  readonly taskUUID: string;
+  /** The picture it was drawn from, which is kept too. */
+  readonly inputImageUUID: string;
+  readonly guideImageUUID: string;
+  readonly width: number;
+  readonly height: number;
+  readonly mime: OutputMime;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly outputType: OutputType;
+  readonly includeCost: boolean;
+  readonly warnings: readonly string[];
+  readonly timings: Readonly<Partial<Record<Stage, number>>>;
+}
+
+/** An uploaded picture, as the file it came in. */
+export interface WireUpload {
+  readonly taskType: 'imageUpload';
+  readonly taskUUID: string;
+  readonly imageUUID: string;
+  readonly width: number;
+  readonly height: number;
+  readonly mime: PictureMime;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly warnings: readonly string[];
+}
+
+/** The end of a run: every result was already sent as an event; errors are those of tasks that failed. */
 export interface WireOutcome {
-  readonly pictures: readonly { readonly taskUUID: string; readonly imageUUID: string }[];
+  /** In the order of the tasks; of a guide the UUID is its `guideImageUUID`. */
+  readonly pictures: readonly FinishedPicture[];
   readonly errors: readonly WireError[];
+}
+
+export interface FinishedPicture {
+  readonly taskUUID: string;
+  readonly imageUUID: string;
+  /** What showed after the picture was sent: that it could not be kept, that others had to go. Absent when nothing did. */
+  readonly warnings?: readonly string[];
 }

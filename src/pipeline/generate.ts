@@ -9,17 +9,22 @@ import { LATENT_RGB, type LatentRgb } from '../models/families.js';
 import type { ImageInferenceTask, OutputFormat } from '../request/task.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { createGenerator, createSampler, sample, type Generator, type Sampler } from '../sampling/index.js';
+import { useLoras, type AddOns } from './add-ons.js';
+import { triggerWarnings } from '../text/triggers.js';
 import { encodeConditioning, type Conditioning, type Role, type StageRun } from './conditioning.js';
+import type { ControlPart } from './control.js';
+import { acts } from './control-plan.js';
 import { createDenoiser } from './denoiser.js';
 import { decodeLatents } from './decoder.js';
 import type { WireEvent, WirePicture } from './events.js';
 import type { LoadedModel, Vae } from './model.js';
+import { fitGuide, type TaskPictures } from './pictures.js';
 import type { Plan } from './plan.js';
 import type { Progress } from './progress.js';
 import { twoDigits, type Trace } from './trace.js';
 
-/** The models of a plan. */
-export interface PlanModels {
+/** The models of a plan, and what is added to the base. */
+export interface PlanModels extends AddOns {
   readonly base: LoadedModel;
   readonly vae: Vae;
   readonly refiner: LoadedModel | undefined;
@@ -29,6 +34,7 @@ export interface PlanModels {
 export interface GenerateContext {
   readonly runtime: Runtime;
   readonly models: PlanModels;
+  readonly pictures: TaskPictures;
   readonly progress: Progress;
   readonly onEvent: (event: WireEvent) => void;
   readonly encodePicture: EncodePicture;
@@ -52,15 +58,20 @@ const MIME = { PNG: 'image/png', JPG: 'image/jpeg', WEBP: 'image/webp' } as cons
  */
 export async function generate(
   task: ImageInferenceTask,
-  plan: Plan,
+  given: Plan,
   context: GenerateContext,
   pictures: WirePicture[],
 ): Promise<void> {
   const { runtime, models, progress, signal, onEvent } = context;
+  const { positivePrompt: positive, negativePrompt: negative, guided } = given;
+  const words = triggerWarnings({ positive, negative }, models.embeddings, guided);
+  const plan: Plan = { ...given, warnings: [...given.warnings, ...words] };
   const sampler = createSampler({ name: plan.scheduler, config: models.base.scheduler, steps: plan.steps });
   context.trace?.(0)('scheduler.timesteps', Float32Array.from(sampler.timesteps));
   context.trace?.(0)('scheduler.sigmas', Float32Array.from(sampler.sigmas));
   const run: StageRun = { progress, signal, trace: context.trace?.(0) };
+  useLoras(models.base, models.loras);
+  if (models.refiner !== undefined) useLoras(models.refiner, []);
   const stages: Stage[] = [
     await makeStage(context, plan, 'base', models.base, { begin: undefined, end: plan.refiner?.baseSteps }, run),
   ];
@@ -103,14 +114,16 @@ interface Stage {
 }
 
 async function makeStage(
-  { runtime, dtype, frugal }: GenerateContext,
+  { runtime, dtype, frugal, models }: GenerateContext,
   plan: Plan,
   role: Role,
   model: LoadedModel,
   range: { readonly begin: number | undefined; readonly end: number | undefined },
   run: StageRun,
 ): Promise<Stage> {
-  const conditioning = await encodeConditioning({ runtime, dtype }, model, plan, role, run);
+  // What is added to the base does not reach the refiner, which has another text encoder.
+  const embeddings = role === 'base' ? models.embeddings : [];
+  const conditioning = await encodeConditioning({ runtime, dtype }, model, plan, role, run, embeddings);
   if (frugal) for (const encoder of model.encoders) await encoder.dispose();
   return { role, model, conditioning, ...range };
 }
@@ -140,26 +153,43 @@ async function denoise(
   let latents = generator.randn(channels * height * width);
   let done = 0;
   for (const stage of stages) {
-    const predict = await createDenoiser(context, stage.model, plan, stage.conditioning, stage.role, run);
+    const { conditioning, role } = stage;
+    const controls = role === 'base' ? controlsOf(context, plan) : [];
+    const denoiser = await createDenoiser(context, stage.model, { plan, conditioning, role, controls }, run);
     if (stage.begin !== undefined) run.trace?.('latents.handoff', latents);
     const before = done;
-    const result = await context.progress.stage('denoise', () =>
-      sample(sampler, {
-        latents,
-        predict,
-        generator,
-        signal: context.signal,
-        begin: stage.begin,
-        end: stage.end,
-        onEvaluation: (event) => observe({ ...event, evaluation: before + event.evaluation }),
-      }),
-    );
+    const result = await context.progress
+      .stage('denoise', () =>
+        sample(sampler, {
+          latents,
+          predict: denoiser.predict,
+          generator,
+          signal: context.signal,
+          begin: stage.begin,
+          end: stage.end,
+          onEvaluation: (event) => observe({ ...event, evaluation: before + event.evaluation }),
+        }),
+      )
+      .finally(() => denoiser.dispose());
     latents = result.latents;
-    if (context.frugal) await stage.model.unet.dispose();
+    if (context.frugal)
+      for (const network of [stage.model.unet, ...controls.map(({ net }) => net)]) await network.dispose();
     done += result.evaluations;
   }
   run.trace?.('latents.final', latents);
   return latents;
+}
+
+/** The ControlNets that act in some step, each with its guide in the picture's size. */
+function controlsOf(
+  { models, pictures }: GenerateContext,
+  { controlNet, width, height }: Plan,
+): readonly ControlPart[] {
+  return controlNet.flatMap((plan, i): readonly ControlPart[] => {
+    const [net, guide] = [models.controls[i], pictures.guides[i]];
+    if (!acts(plan) || net === undefined || guide === undefined) return [];
+    return [{ net, plan, guide: fitGuide(guide, width, height) }];
+  });
 }
 
 /** What an evaluation tells the observer. */

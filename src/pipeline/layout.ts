@@ -1,4 +1,5 @@
 /** @file Image arrays between torch's order `[C,H,W]` (samplers, noise) and the dialect's (`[H,W,C]` on WebGPU). */
+import { concatFloats } from '../base/arrays.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 
 type Layout = Dialect['layout'];
@@ -11,6 +12,15 @@ export function toDialect(layout: Layout, chw: Float32Array, channels: number): 
 /** The dialect's order → `[C,H,W]`. */
 export function fromDialect(layout: Layout, data: Float32Array, channels: number): Float32Array {
   return layout === 'nchw' ? data : turn(data, data.length / channels, channels);
+}
+
+/** Bands of rows of one image, from top to bottom, in the dialect's order → the image. */
+export function stackBands(layout: Layout, bands: readonly Float32Array[], channels: number): Float32Array {
+  if (layout === 'nhwc') return concatFloats(bands);
+  const planes = Array.from({ length: channels }, (_, channel) =>
+    bands.map((band) => band.subarray((channel * band.length) / channels, ((channel + 1) * band.length) / channels)),
+  );
+  return concatFloats(planes.flat());
 }
 
 /** Transposes a `rows × columns` matrix. */

@@ -1,13 +1,19 @@
 /** @file The models that are open: those of the last task stay, so that the next picture starts at once; others are freed. */
-import { openModelFiles, openVaeFiles } from '../assets/open-model.js';
+import { openEmbedding, vectorsFor, type EmbeddingFile } from '../assets/embedding-file.js';
+import { openLora, type LoraChanges } from '../assets/lora-file.js';
+import { openControlNetFiles, openModelFiles, openVaeFiles } from '../assets/open-model.js';
 import type { FileTree } from '../assets/source.js';
-import { fail } from '../base/errors.js';
+import { fail, throwIfAborted } from '../base/errors.js';
+import { controlNetMisfit, parseControlNetConfig } from '../models/configs/controlnet.js';
 import { parseVaeConfig } from '../models/configs/vae.js';
 import { describeFiles } from '../models/describe.js';
 import type { ResolvedModel, Wanted } from '../models/registry.js';
-import type { ImageInferenceTask } from '../request/task.js';
+import type { ControlNetRequest, ImageInferenceTask, WeightedModel } from '../request/task.js';
 import type { Runtime } from '../runtime/runtime.js';
+import { triggersOf } from '../text/trigger-words.js';
+import { changeableWeights, type ControlNet, type FittedLora } from './add-ons.js';
 import { createComponent } from './component.js';
+import type { PromptEmbedding } from './conditioning.js';
 import type { PlanModels } from './generate.js';
 import { openModel, type LoadedModel, type Vae } from './model.js';
 import { describe } from './plan.js';
@@ -22,7 +28,7 @@ export interface ModelTree extends FileTree {
 /** The files of a model that a task names. @throws invalidModel, modelNotFound, unsupportedModel */
 export type OpenTree = (model: string, wanted?: Wanted) => ModelTree;
 
-/** The models of a task, and what the registry has to say about them. */
+/** The models of a task, and what there is to say about them. */
 export interface OpenModels extends PlanModels {
   readonly warnings: readonly string[];
 }
@@ -36,67 +42,149 @@ export interface Library {
   clear(): Promise<void>;
 }
 
-/** Something that was opened under a key, and must be disposed. */
-type Shelf<T> = Map<string, T>;
-
 export function createLibrary(openTree: OpenTree): Library {
-  const models: Shelf<LoadedModel> = new Map();
-  const vaes: Shelf<Vae> = new Map();
+  const models = createShelf<LoadedModel>(close);
+  const vaes = createShelf<Vae>(close);
+  const controls = createShelf<ControlNet>(close);
+  const loras = createShelf<LoraChanges>();
+  const embeddings = createShelf<EmbeddingFile>();
+  const shelves = [models, vaes, controls, loras, embeddings];
 
-  const getModel = async (runtime: Runtime, tree: NamedTree, signal: AbortSignal | undefined): Promise<LoadedModel> => {
-    const known = models.get(tree.key);
-    if (known !== undefined) return known;
-    const { about, clipTokenizer } = tree;
-    const predictionType = about?.overrides.prediction;
-    const options = { signal, clipTokenizer, ...(predictionType === 'sample' ? {} : { predictionType }) };
-    const files = await openModelFiles(tree, options);
-    const model = await openModel(runtime, about === undefined ? files : describeFiles(files, about), signal);
-    models.set(tree.key, model);
-    return model;
-  };
+  const getModel = (runtime: Runtime, tree: NamedTree, signal: AbortSignal | undefined): Promise<LoadedModel> =>
+    models.get(tree.key, async () => {
+      const { about, clipTokenizer } = tree;
+      const predictionType = about?.overrides.prediction;
+      const options = { signal, clipTokenizer, ...(predictionType === 'sample' ? {} : { predictionType }) };
+      const files = await openModelFiles(tree, options);
+      return openModel(runtime, about === undefined ? files : describeFiles(files, about), signal);
+    });
 
-  const getVae = async (
+  const getVae = (
     runtime: Runtime,
     tree: NamedTree,
-    base: LoadedModel,
+    { architecture }: LoadedModel,
     signal: AbortSignal | undefined,
-  ): Promise<Vae> => {
+  ): Promise<Vae> =>
     // The same file may stand for autoencoders of different scaling: nothing in it tells SD's from SDXL's.
-    const key = `${tree.key} for ${base.architecture}`;
-    const known = vaes.get(key);
-    if (known !== undefined) return known;
-    const files = await openVaeFiles(tree, base.architecture, signal);
-    const config = parseVaeConfig(files.config, `${tree.name}/config.json`);
-    const vae = { ...createComponent(runtime, await files.open(signal)), config };
-    vaes.set(key, vae);
-    return vae;
+    vaes.get(fittedTo(tree, architecture), async () => {
+      const files = await openVaeFiles(tree, architecture, signal);
+      const config = parseVaeConfig(files.config, `${tree.name}/config.json`);
+      return { ...createComponent(runtime, await files.open(signal)), config };
+    });
+
+  const getControl = async (
+    runtime: Runtime,
+    tree: NamedTree,
+    {
+      index,
+      base,
+      signal,
+    }: { readonly index: number; readonly base: LoadedModel; readonly signal: AbortSignal | undefined },
+  ): Promise<ControlNet> => {
+    const net = await controls.get(tree.key, async () => {
+      const files = await openControlNetFiles(tree, signal);
+      const config = parseControlNetConfig(files.config, `${tree.name}/config.json`);
+      return { ...createComponent(runtime, await files.open(signal)), config };
+    });
+    const misfit = controlNetMisfit(net.config, base.unet.config);
+    if (misfit === undefined) return net;
+    throw fail('incompatibleControlNet', `controlNet[${index}]: ${tree.name} ${misfit}.`, {
+      parameter: 'controlNet.model',
+      type: 'string',
+    });
   };
 
   return {
     async open(runtime, task, signal) {
-      const base = named(openTree, task.model);
-      const refiner = task.refiner && named(openTree, task.refiner.model, { parameter: 'refiner.model' });
-      const vae = task.vae === undefined ? undefined : named(openTree, task.vae, { category: 'vae', parameter: 'vae' });
-      await keepOnly(models, (key) => key === base.key || key === refiner?.key);
-      await keepOnly(vaes, (key) => vae !== undefined && key.startsWith(`${vae.key} for `));
+      const named = namer(openTree);
+      const trees = {
+        base: named(task.model),
+        refiner: task.refiner && named(task.refiner.model, { parameter: 'refiner.model' }),
+        vae: task.vae === undefined ? undefined : named(task.vae, { category: 'vae', parameter: 'vae' }),
+        controls: task.controlNet.map(({ model }: ControlNetRequest) =>
+          named(model, { category: 'controlnet', parameter: 'controlNet.model' }),
+        ),
+        loras: acting(task.lora).map(({ model }) => named(model, { category: 'lora', parameter: 'lora.model' })),
+        embeddings: acting(task.embeddings).map(({ model }) =>
+          named(model, { category: 'embeddings', parameter: 'embeddings.model' }),
+        ),
+      };
+      const { base, refiner, vae } = trees;
+      await models.keepOnly((key) => key === base.key || key === refiner?.key);
+      await vaes.keepOnly((key) => vae !== undefined && isOf(vae, key));
+      await controls.keepOnly((key) => trees.controls.some((tree) => tree.key === key));
+      await loras.keepOnly((key) => trees.loras.some((tree) => key === fittedTo(tree, base.key)));
+      await embeddings.keepOnly((key) => trees.embeddings.some((tree) => tree.key === key));
+
       const baseModel = await getModel(runtime, base, signal);
+      const openLoras: FittedLora[] = [];
+      for (const [i, tree] of trees.loras.entries()) {
+        const key = fittedTo(tree, base.key);
+        const changes = await loras.get(key, async () => {
+          const file = await openLora(tree, { signal });
+          return file.changesFor(changeableWeights(baseModel, runtime.dialect), signal);
+        });
+        openLoras.push({ key: tree.key, strength: acting(task.lora)[i]?.weight ?? 0, changes });
+      }
+      const openEmbeddings: PromptEmbedding[] = [];
+      for (const [i, tree] of trees.embeddings.entries()) {
+        const file = await embeddings.get(tree.key, () => openEmbedding(tree, { signal }));
+        openEmbeddings.push(fitEmbedding(file, tree, acting(task.embeddings)[i], baseModel));
+      }
+      const nets: ControlNet[] = [];
+      for (const [index, tree] of trees.controls.entries()) {
+        nets.push(await getControl(runtime, tree, { index, base: baseModel, signal }));
+      }
       const open: PlanModels = {
         base: baseModel,
         refiner: refiner && (await getModel(runtime, refiner, signal)),
         vae: vae === undefined ? baseModel.vae : await getVae(runtime, vae, baseModel, signal),
+        loras: openLoras,
+        embeddings: openEmbeddings,
+        controls: nets,
       };
       checkTogether(task, open);
-      return { ...open, warnings: [base, refiner, vae].flatMap((tree) => tree?.about?.warnings ?? []) };
+      throwIfAborted(signal);
+      return { ...open, warnings: warningsOf(Object.values(trees).flat(), open) };
     },
     async free() {
-      for (const { unet, vae, encoders } of models.values()) {
+      for (const { unet, vae, encoders } of models.items()) {
         for (const component of [unet, vae, ...encoders]) await component.dispose();
       }
-      for (const vae of vaes.values()) await vae.dispose();
+      for (const component of [...vaes.items(), ...controls.items()]) await component.dispose();
     },
     async clear() {
-      await keepOnly(models, () => false);
-      await keepOnly(vaes, () => false);
+      for (const shelf of shelves) await shelf.keepOnly(() => false);
+    },
+  };
+}
+
+const close = (thing: { dispose(): Promise<void> }): Promise<void> => thing.dispose();
+
+/** Opened things by key. */
+interface Shelf<T> {
+  get(key: string, open: () => Promise<T>): Promise<T>;
+  items(): readonly T[];
+  keepOnly(wanted: (key: string) => boolean): Promise<void>;
+}
+
+function createShelf<T>(close: (thing: T) => Promise<void> = () => Promise.resolve()): Shelf<T> {
+  const things = new Map<string, T>();
+  return {
+    async get(key, open) {
+      const known = things.get(key);
+      if (known !== undefined) return known;
+      const thing = await open();
+      things.set(key, thing);
+      return thing;
+    },
+    items: () => [...things.values()],
+    async keepOnly(wanted) {
+      for (const [key, thing] of things) {
+        if (wanted(key)) continue;
+        things.delete(key);
+        await close(thing);
+      }
     },
   };
 }
@@ -104,22 +192,50 @@ export function createLibrary(openTree: OpenTree): Library {
 interface NamedTree extends ModelTree {
   /** The same for all forms of one reference; another one once it is registered anew. */
   readonly key: string;
+  /** As the request has it. */
+  readonly reference: string;
 }
 
-function named(openTree: OpenTree, name: string, wanted?: Wanted): NamedTree {
-  const tree = openTree(name, wanted);
-  return { ...tree, key: tree.about?.key ?? name };
+function namer(openTree: OpenTree): (reference: string, wanted?: Wanted) => NamedTree {
+  return (reference, wanted) => {
+    const tree = openTree(reference, wanted);
+    return { ...tree, key: tree.about?.key ?? reference, reference };
+  };
 }
 
-async function keepOnly<T extends { dispose(): Promise<void> }>(
-  shelf: Shelf<T>,
-  wanted: (key: string) => boolean,
-): Promise<void> {
-  for (const [key, item] of shelf) {
-    if (wanted(key)) continue;
-    shelf.delete(key);
-    await item.dispose();
-  }
+/** The key of something that depends on what it is used with. */
+function fittedTo({ key }: NamedTree, what: string): string {
+  return `${key} for ${what}`;
+}
+
+function isOf({ key }: NamedTree, fitted: string): boolean {
+  return fitted.startsWith(`${key} for `);
+}
+
+/** Entries of weight 0 ask for nothing: not even that their file is there. */
+function acting(entries: readonly WeightedModel[]): readonly WeightedModel[] {
+  return entries.filter(({ weight }) => weight !== 0);
+}
+
+function fitEmbedding(
+  file: EmbeddingFile,
+  { reference }: NamedTree,
+  entry: WeightedModel | undefined,
+  { encoders, name }: LoadedModel,
+): PromptEmbedding {
+  const widths = encoders.map(({ slot, config }) => ({ slot, width: config.hiddenSize }));
+  return {
+    name: reference,
+    weight: entry?.weight ?? 0,
+    count: file.count,
+    triggers: triggersOf(file, reference),
+    vectors: vectorsFor(file, widths, name),
+  };
+}
+
+function warningsOf(trees: readonly (NamedTree | undefined)[], { loras }: PlanModels): readonly string[] {
+  const unmatched = loras.flatMap(({ changes }) => (changes.warning === undefined ? [] : [changes.warning]));
+  return [...new Set([...trees.flatMap((tree) => tree?.about?.warnings ?? []), ...unmatched])];
 }
 
 /** Models of one picture must share the latents. */

@@ -8,6 +8,7 @@ import { parseVaeConfig, type VaeConfig } from '../models/configs/vae.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { createClipTokenizer, type ClipTokenizer } from '../text/clip-tokenizer.js';
 import { createComponent, type Component } from './component.js';
+import { openTokenTable, type EmbedTokens } from './token-table.js';
 
 export type UNet = Component & { readonly config: UNetConfig };
 export type Vae = Component & { readonly config: VaeConfig };
@@ -16,6 +17,7 @@ export type TextEncoder = Component & {
   /** 1, or 2 for SDXL's encoder with projection. */
   readonly slot: 1 | 2;
   readonly tokenizer: ClipTokenizer;
+  readonly embed: EmbedTokens;
 };
 
 /** An opened model. Whoever opened it must dispose it. */
@@ -72,5 +74,6 @@ async function openEncoder(
   const folder = files.slot === 1 ? 'text_encoder' : 'text_encoder_2';
   const config = parseClipTextConfig(files.config, `${model}/${folder}/config.json`);
   const component = createComponent(runtime, await files.open(signal));
-  return { ...component, config, slot: files.slot, tokenizer: createClipTokenizer(files.tokenizer) };
+  const embed = openTokenTable(component.file, config.vocabSize, config.hiddenSize);
+  return { ...component, config, slot: files.slot, tokenizer: createClipTokenizer(files.tokenizer), embed };
 }

@@ -6,8 +6,9 @@ import type { RawSchedulerConfig } from '../models/configs/scheduler.js';
 import type { UNetConfig } from '../models/configs/unet.js';
 import { vaeScaleFactor, type VaeConfig } from '../models/configs/vae.js';
 import type { SchedulerName } from '../request/scheduler-names.js';
-import type { ImageInferenceTask, PromptWeighting } from '../request/task.js';
+import type { ImageInferenceTask, PromptWeighting, WeightedModel } from '../request/task.js';
 import { baseSteps } from '../sampling/index.js';
+import { acts, planControl, type PlannedControl } from './control-plan.js';
 
 /** How classifier-free guidance runs: not at all, both branches in one batch of 2, or one after the other. */
 export type GuidanceMode = 'off' | 'batch' | 'sequential';
@@ -33,6 +34,11 @@ export interface Plan {
   readonly refiner: { readonly model: string; readonly baseSteps: number } | undefined;
   /** Another autoencoder than the model's own. */
   readonly vae: string | undefined;
+  /** What the base's networks are changed by; those of weight 0 are left out. */
+  readonly lora: readonly WeightedModel[];
+  readonly embeddings: readonly WeightedModel[];
+  /** In the request's order; those that never act too. */
+  readonly controlNet: readonly PlannedControl[];
   /** One per picture: seed + i. */
   readonly seeds: readonly bigint[];
   readonly warnings: readonly string[];
@@ -87,6 +93,9 @@ export function makePlan(task: ImageInferenceTask, model: PlannedModel, randomSe
     promptWeighting: task.promptWeighting,
     refiner: task.refiner && { model: task.refiner.model, baseSteps: baseSteps(steps, task.refiner) },
     vae: task.vae,
+    lora: task.lora.filter(({ weight }) => weight !== 0),
+    embeddings: task.embeddings.filter(({ weight }) => weight !== 0),
+    controlNet: task.controlNet.map((request) => planControl(request, steps)),
     seeds: Array.from({ length: task.numberResults }, (_, i) => ((first - 1n + BigInt(i)) % MAX_SEED) + 1n),
     warnings: [...task.warnings, ...warningsOf(task, model, steps, guidance)],
   };
@@ -122,6 +131,10 @@ function warningsOf(
   if (task.refiner !== undefined && baseSteps(steps, task.refiner) >= steps) {
     warnings.push('refiner has no effect: the base runs all steps.');
   }
+  task.controlNet.forEach((request, i) => {
+    if (acts(planControl(request, steps))) return;
+    warnings.push(`controlNet[${i}] has no effect: its weight is 0, or no step lies inside its window.`);
+  });
   return warnings;
 }
 

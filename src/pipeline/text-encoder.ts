@@ -1,10 +1,11 @@
 /** @file One text encoder at work: rows of token ids → hidden states, and for slot 2 the pooled embedding. */
 import { CLIP_IO, clipTextGraph, type ClipTextShape, type HiddenState } from '../graphs/clip-text.js';
 import type { ClipTextConfig } from '../models/configs/clip-text.js';
+import type { AddedTokens } from '../text/added-tokens.js';
 import type { Compute } from './conditioning.js';
 import type { TextEncoder } from './model.js';
 import type { Progress } from './progress.js';
-import { openTokenTable } from './token-table.js';
+import { withAddedRows } from './token-table.js';
 
 export interface Encoded {
   /** Hidden states `[S, D]`, skipping the asked-for number of layers more than the model itself does. */
@@ -23,12 +24,14 @@ export interface EncoderOptions {
   readonly clipSkips: readonly number[];
   /** Whether rows come with masks. */
   readonly masked: boolean;
+  /** Tokens of embeddings. */
+  readonly added?: AddedTokens | undefined;
 }
 
 export async function loadEncoder(
   { runtime, dtype }: Compute,
   encoder: TextEncoder,
-  { penultimate, clipSkips, masked }: EncoderOptions,
+  { penultimate, clipSkips, masked, added }: EncoderOptions,
   run: { readonly progress: Progress; readonly signal?: AbortSignal | undefined },
 ): Promise<EncodeRow> {
   const { config, tokenizer, slot } = encoder;
@@ -46,7 +49,7 @@ export async function loadEncoder(
     () => clipTextGraph(config, shape, options),
     run,
   );
-  const embed = openTokenTable(encoder.file, config.vocabSize, config.hiddenSize);
+  const embed = added === undefined ? encoder.embed : withAddedRows(encoder.embed, config.hiddenSize, added);
   return async (ids, mask) => {
     const bias = masked ? { [CLIP_IO.scoreBias]: scoreBias(ids.length, mask) } : {};
     const outputs = await network.run({ [CLIP_IO.embeddings]: await embed(ids, run.signal), ...bias }, run.signal);

@@ -1,13 +1,21 @@
-/** @file Token embeddings, looked up in the model's file: a prompt needs some dozens of the table's many thousand rows. */
+/**
+ * @file Token embeddings, looked up in the model's file: a prompt needs some dozens of the table's many thousand rows. Tokens that
+ * textual inversion adds have their rows in memory.
+ */
 import { decodeFloats } from '../assets/floats.js';
 import type { WeightFile } from '../assets/weights.js';
 import { fail } from '../base/errors.js';
 import { TOKEN_TABLE } from '../graphs/clip-text.js';
+import type { AddedTokens } from '../text/added-tokens.js';
 
-/** Ids `[S]` → embeddings `[S, width]`; rows are read once. @throws missingWeight, invalidModelFile, invalidModelConfig */
+/** Ids `[S]` → embeddings `[S, width]`. @throws missingWeight, invalidModelFile, invalidModelConfig, downloadFailed, aborted */
 export type EmbedTokens = (ids: Int32Array, signal?: AbortSignal) => Promise<Float32Array>;
 
-export function openTokenTable(file: WeightFile, vocabSize: number, width: number): EmbedTokens {
+/** Rows that are kept, the latest used: those of dozens of prompts, in a few megabytes. */
+const KEPT_ROWS = 1024;
+
+/** The table of an open model; keeps rows that were read (in full), so keep it as long as the model. */
+export function openTokenTable(file: WeightFile, vocabSize: number, width: number, kept = KEPT_ROWS): EmbedTokens {
   const table = file.find(TOKEN_TABLE);
   if (table === undefined) throw fail('missingWeight', `${file.name} has no token table "${TOKEN_TABLE}".`);
   if (table.shape.length !== 2 || table.shape[0] !== vocabSize || table.shape[1] !== width) {
@@ -17,7 +25,7 @@ export function openTokenTable(file: WeightFile, vocabSize: number, width: numbe
     );
   }
   const rowBytes = (table.end - table.start) / vocabSize;
-  const rows = new Map<number, Promise<Float32Array>>();
+  const rows = new Map<number, Float32Array>();
   const readRow = async (id: number, signal?: AbortSignal): Promise<Float32Array> => {
     if (id >= vocabSize) {
       throw fail(
@@ -27,12 +35,41 @@ export function openTokenTable(file: WeightFile, vocabSize: number, width: numbe
     }
     const at = table.start + id * rowBytes;
     const bytes = await table.source.read(at, at + rowBytes, signal);
-    return decodeFloats(bytes, table.dtype, 'float32', `${file.name}: token ${id}`);
+    // a copy: what was read may share memory with much more
+    return decodeFloats(bytes, table.dtype, 'float32', `${file.name}: token ${id}`).slice();
+  };
+  const keep = (id: number, row: Float32Array): void => {
+    rows.delete(id);
+    rows.set(id, row);
+    const [oldest] = rows.keys();
+    if (rows.size > kept && oldest !== undefined) rows.delete(oldest);
   };
   return async (ids, signal) => {
-    for (const id of ids) if (!rows.has(id)) rows.set(id, readRow(id, signal));
+    const needed = new Map(
+      await Promise.all(
+        [...new Set(ids)].map(async (id) => [id, rows.get(id) ?? (await readRow(id, signal))] as const),
+      ),
+    );
+    for (const [id, row] of needed) keep(id, row);
     const out = new Float32Array(ids.length * width);
-    await Promise.all([...ids].map(async (id, i) => out.set((await rows.get(id)) ?? [], i * width)));
+    ids.forEach((id, i) => out.set(needed.get(id) ?? [], i * width));
+    return out;
+  };
+}
+
+/** `embed`, with rows for the ids from `first` on. @throws as `embed` */
+export function withAddedRows(embed: EmbedTokens, width: number, { first, rows }: AddedTokens): EmbedTokens {
+  return async (ids, signal) => {
+    const known = await embed(
+      ids.filter((id) => id < first),
+      signal,
+    );
+    const out = new Float32Array(ids.length * width);
+    let at = 0;
+    ids.forEach((id, i) => {
+      const [source, row] = id < first ? [known, at++] : [rows, id - first];
+      out.set(source.subarray(row * width, (row + 1) * width), i * width);
+    });
     return out;
   };
 }

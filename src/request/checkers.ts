@@ -1,4 +1,5 @@
 /** @file The checkers of single values and lists: each makes the rule of one kind of parameter. Data in, rule out. */
+import { type ImageInput, isImageInput } from './image-reference.js';
 import { type Expectation, type Place, type Scope, item, reportInvalid } from './place.js';
 import { UNREADABLE, readItems, show } from './read.js';
 import type { Rule } from './rules.js';
@@ -110,7 +111,16 @@ function flawOf(value: string, min: number, max: number): string | undefined {
   return /\p{Surrogate}/u.test(value) ? `text with half a surrogate pair (${show(value)})` : undefined;
 }
 
-/** Any string with something in it: references to pictures may have any length. */
+/** A picture: text of a known form, or a file (see `image-reference.ts`). Whether there is a picture behind it shows later. */
+export function picture(): Rule<ImageInput> {
+  return leaf(
+    'string',
+    () => ({ expected: 'a picture: a UUID, a data URI, base64, a URL or a file' }),
+    (value) => (isImageInput(value) ? value : undefined),
+  );
+}
+
+/** Any string with something in it. */
 export function reference(what: string): Rule<string> {
   return leaf(
     'string',

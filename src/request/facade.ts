@@ -1,14 +1,14 @@
-/** @file The argument of `imageInference()` → a checked task, with the liberties of the cloud's JavaScript SDK. */
+/** @file The argument of `imageInference()` and its like → a checked task, with the liberties of the cloud's JavaScript SDK. */
 import { DarkroomError, type WireError, assert, fail } from '../base/errors.js';
 import { KNOWN_NAMES, checkTask } from './check-task.js';
 import { readProperties, show } from './read.js';
-import type { ImageInferenceTask } from './task.js';
+import type { Task } from './task.js';
 
 /** What a request need not say. */
 export interface RequestDefaults {
   /** Makes the `taskUUID` of requests without one, e.g. `() => crypto.randomUUID()`. */
   readonly newUUID: () => string;
-  /** The model of requests without one. Without it such a request is an error. */
+  /** The model of `imageInference` requests without one. Without it such a request is an error. */
   readonly model?: string;
 }
 
@@ -26,8 +26,8 @@ const NAMES: ReadonlySet<string> = new Set([...KNOWN_NAMES, 'customTaskUUID']);
 const ZERO_IS_ABSENT = ['width', 'height', 'seed'] as const;
 
 /**
- * Checks one request as `imageInference(request)` takes it. Against a raw task (see `parseTasks`):
- * - `taskType`, `taskUUID` and `model` are filled in; `customTaskUUID` goes before `taskUUID`;
+ * Checks one request as `imageInference(request)` takes it, or one of another `taskType`. Against a raw task (see `parseTasks`):
+ * - `taskType` (`imageInference`), `taskUUID` and `model` are filled in; `customTaskUUID` goes before `taskUUID`;
  * - `width` and `height` may be absent (then the model's own size is used);
  * - `null`, `''` and, for `width`, `height` and `seed`, 0 count as absent (sdk-js drops them);
  * - a ControlNet without `controlMode` is in mode `controlnet`.
@@ -37,7 +37,7 @@ const ZERO_IS_ABSENT = ['width', 'height', 'seed'] as const;
  * @example
  * const task = parseRequest({ positivePrompt: 'a red fox', model: 'sd15' }, { newUUID: () => crypto.randomUUID() });
  */
-export function parseRequest(input: unknown, defaults: RequestDefaults): ImageInferenceTask {
+export function parseRequest(input: unknown, defaults: RequestDefaults): Task {
   const read = readProperties(input, NAMES);
   if (read === undefined) {
     throw fail('invalidRequest', `Invalid request: got ${show(input)}, expected an object.`, { type: 'object' });
@@ -60,8 +60,9 @@ function fillIn(sent: ReadonlyMap<string, unknown>, defaults: RequestDefaults): 
   const taskUUID = values.get('customTaskUUID') ?? values.get('taskUUID') ?? defaults.newUUID();
   values.delete('customTaskUUID');
   values.set('taskUUID', taskUUID);
-  values.set('taskType', values.get('taskType') ?? 'imageInference');
+  const taskType = values.get('taskType') ?? 'imageInference';
+  values.set('taskType', taskType);
   const model = values.get('model') ?? defaults.model;
-  if (model !== undefined) values.set('model', model);
+  if (model !== undefined && taskType === 'imageInference') values.set('model', model);
   return values;
 }

@@ -13,10 +13,12 @@ import {
   number,
   oneOf,
   pattern,
+  picture,
   reference,
   resolved,
   text,
 } from './checkers.js';
+import { UUID } from './image-reference.js';
 import { relateAccelerator, relateControlNet, relateRefiner } from './relations.js';
 import { defaulted, defaultedBy, object, required, requiredOnWire } from './rules.js';
 import { SCHEDULER_NAMES, resolveSchedulerName } from './scheduler-names.js';
@@ -26,9 +28,6 @@ import { seed } from './seed.js';
 export const DEFAULT_STEPS = 20;
 export const MAX_STEPS = 100;
 
-/** RFC 9562, versions 1 to 8 of variant 10; not the nil and max UUIDs, which identify nothing. */
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
-
 /** In code points; `__BLANK__` (no text guidance) is a prompt like any other here. */
 const prompt = text({ min: 2, max: 3000 });
 
@@ -37,7 +36,7 @@ const model = text({ min: 1, max: 4096 });
 
 const side = integer({ min: 128, max: 2048, multiple: 64 });
 
-const image = reference('a picture: a UUID, a data URI, base64 or a URL');
+const image = picture();
 
 const weightedModel = object({
   model: required(model),
@@ -77,6 +76,14 @@ export const IDENTITY = {
   taskUUID: required(pattern(UUID, 'a UUID, e.g. a version 4 one from crypto.randomUUID()')),
 };
 
+/** How the result comes back; the same for every task that makes a picture. */
+export const OUTPUT_PARAMETERS = {
+  outputType: defaulted(oneOf(['URL', 'dataURI', 'base64Data']), 'URL'),
+  outputFormat: defaulted(oneOf(['JPG', 'PNG', 'WEBP'], { anyCase: true }), 'JPG'),
+  outputQuality: defaulted(integer({ min: 20, max: 99 }), 95),
+  includeCost: defaulted(flag(), false),
+} as const;
+
 /** Parameters that a checked task carries. */
 export const TASK_PARAMETERS = {
   positivePrompt: required(prompt),
@@ -101,10 +108,7 @@ export const TASK_PARAMETERS = {
   maskMargin: integer({ min: 32, max: 128 }),
   strength: number({ min: 0, max: 1 }),
   numberResults: defaulted(integer({ min: 1, max: 20 }), 1),
-  outputType: defaulted(oneOf(['URL', 'dataURI', 'base64Data']), 'URL'),
-  outputFormat: defaulted(oneOf(['JPG', 'PNG', 'WEBP'], { anyCase: true }), 'JPG'),
-  outputQuality: defaulted(integer({ min: 20, max: 99 }), 95),
-  includeCost: defaulted(flag(), false),
+  ...OUTPUT_PARAMETERS,
 } as const;
 
 /** Parameters that are only checked: nothing here acts on them yet, or nothing in a web page could (see `support.ts`). */

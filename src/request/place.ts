@@ -76,23 +76,30 @@ export function report(place: Place, code: ErrorCode, message: string, fields: P
   scope.errors.push({
     code,
     message: scope.prefix + message,
-    ...(parameter === '' ? {} : { parameter, documentation: documentationOf(parameter) }),
+    ...(parameter === '' ? {} : { parameter, documentation: documentationOf(parameter, scope.taskType) }),
     ...(scope.taskUUID === undefined ? {} : { taskUUID: scope.taskUUID }),
     ...(scope.taskType === undefined ? {} : { taskType: scope.taskType }),
     ...fields,
   });
 }
 
-/** The cloud's reference, whose anchors its errors point at; each parameter means the same here. */
-const DOCUMENTATION = 'https://runware.ai/docs/en/image-inference/api-reference';
+/** The cloud's references, whose anchors its errors point at; each parameter means the same here. */
+const DOCUMENTATION = 'https://runware.ai/docs/en/';
+const IMAGE_INFERENCE = 'image-inference/api-reference';
+const PAGES: Readonly<Record<string, string>> = {
+  imageUpload: 'utilities/image-upload',
+  controlNetPreprocess: 'tools/controlnet-preprocess',
+  imageControlNetPreProcess: 'tools/controlnet-preprocess',
+};
 
 /** `controlNet.startStep` → `…/api-reference#request-controlnet-startstep` (the rule of the cloud's own SDK). */
-export function documentationOf(parameter: string): string {
-  return `${DOCUMENTATION}#request-${parameter.toLowerCase().replaceAll('.', '-')}`;
+export function documentationOf(parameter: string, taskType?: string): string {
+  const page = taskType !== undefined && Object.hasOwn(PAGES, taskType) ? PAGES[taskType] : undefined;
+  return `${DOCUMENTATION}${page ?? IMAGE_INFERENCE}#request-${parameter.toLowerCase().replaceAll('.', '-')}`;
 }
 
 /** `controlNet.startStep` → `ControlNetStartStep`: the name in codes. */
-function codeName(parameter: string): Parameter {
+export function codeName(parameter: string): Parameter {
   const name = parameter.replace(/(?:^|\.)(.)/g, (_, first: string) => first.toUpperCase());
   // The parameter tables are closed; a type test proves that each of their paths is a `Parameter`.
   return name as Parameter;

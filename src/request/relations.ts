@@ -45,6 +45,17 @@ function relateWindow({ valid, sent }: Findings<Rules>, place: Place, { start, e
   order(valid, place, { start: startPercent, end: endPercent, last: 100 });
 }
 
+/** `controlNetPreprocess`: the thresholds of Canny in order, and what only one kind of preprocessor hears. */
+export function relatePreprocess({ valid, sent }: Findings<Rules>, place: Place): void {
+  order(valid, place, { start: 'lowThresholdCanny', end: 'highThresholdCanny', last: 255 });
+  const heard = { lowThresholdCanny: 'canny', highThresholdCanny: 'canny', includeHandsAndFaceOpenPose: 'openpose' };
+  const { preProcessorType } = valid;
+  for (const [name, type] of Object.entries(heard)) {
+    if (!sent.has(name) || typeof preProcessorType !== 'string' || preProcessorType === type) continue;
+    place.scope.warnings.push(`'${name}' has no effect: it is for '${type}', not '${preProcessorType}'.`);
+  }
+}
+
 /** Error `conflictParameters` when both were sent, valid or not. */
 function exclude(sent: ReadonlySet<string>, place: Place, one: string, other: string): void {
   if (!sent.has(one) || !sent.has(other)) return;

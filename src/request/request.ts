@@ -1,15 +1,20 @@
 /**
- * @file What a caller writes: the cloud's `imageInference` request as a type. Types only. It tells what the checks of
- * `parameters.ts` accept; a request from elsewhere is `unknown` and goes through the same checks.
+ * @file What a caller writes: the cloud's requests as types. Types only. They tell what the checks of `parameters.ts` and
+ * `other-parameters.ts` accept; a request from elsewhere is `unknown` and goes through the same checks.
  */
+import type { PreProcessorType } from './preprocessors.js';
 import type { SchedulerName } from './scheduler-names.js';
 import type { ControlMode, OutputFormat, OutputType, PromptWeighting } from './task.js';
 
 /** A model: an AIR such as `civitai:4384@128713`, a registered name, or a URL. 1–4096 characters. */
 export type ModelReference = string;
 
-/** A picture: the UUID of an earlier result, a data URI, bare base64, or a URL. */
-export type ImageReference = string;
+/**
+ * A picture: the UUID of an earlier result or upload, a data URI, bare base64, an http(s) or blob: URL, or a file (PNG, JPG, WEBP). Pages
+ * may also pass what they have in their hands; it is turned into a file when the call is made.
+ */
+export type ImageReference =
+  string | Blob | ImageData | ImageBitmap | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas;
 
 /** A picture from a prompt. Only `positivePrompt` is always needed. */
 export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
@@ -49,6 +54,12 @@ export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
     /** 1–99. Not with `startStep`. */
     readonly startStepPercentage?: number;
   };
+  /** Pictures that guide the composition. At most 100. */
+  readonly controlNet?: readonly ControlNetInput[];
+  /** LoRA files; their effects add up. At most 100. */
+  readonly lora?: readonly WeightedModelInput[];
+  /** Textual inversions. At most 100. */
+  readonly embeddings?: readonly WeightedModelInput[];
   /** Pictures to make, 1–20. Default 1. */
   readonly numberResults?: number;
   /** How the picture comes back. Default `URL` (a blob URL that this page owns). */
@@ -61,14 +72,43 @@ export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
   readonly includeCost?: boolean;
 }
 
+/** A picture to keep. */
+export interface ImageUploadRequest {
+  readonly taskType?: 'imageUpload';
+  readonly taskUUID?: string;
+  /** PNG, JPG or WEBP; also BMP and GIF (its first picture) where the browser reads them. */
+  readonly image: ImageReference;
+}
+
+/** A picture that becomes a ControlNet's guide: its edges, depth, a pose, … */
+export interface ControlNetPreprocessRequest {
+  /** Either name means the same. Default `controlNetPreprocess`. */
+  readonly taskType?: 'controlNetPreprocess' | 'imageControlNetPreProcess';
+  readonly taskUUID?: string;
+  readonly inputImage: ImageReference;
+  /** In any capitals; the finer names of the cloud's SDK (`depth_midas`, …) stand for these. Default `canny`. */
+  readonly preProcessorType?: PreProcessorType | (string & {});
+  /** Pixels, at most: larger pictures are made smaller, smaller ones stay. One alone keeps the shape. Default: the picture's. */
+  readonly width?: number;
+  readonly height?: number;
+  /** Canny: weaker changes are no edges; 0–255, below `highThresholdCanny`. Default 100. */
+  readonly lowThresholdCanny?: number;
+  /** Canny: stronger changes are edges; 0–255. Default 200. */
+  readonly highThresholdCanny?: number;
+  /** OpenPose: hands and face too. Default false. */
+  readonly includeHandsAndFaceOpenPose?: boolean;
+  /** How the guide comes back. Default `URL` (a blob URL that this page owns). */
+  readonly outputType?: OutputType;
+  /** In any capitals. Default `JPG`; `PNG` keeps edges sharp. */
+  readonly outputFormat?: OutputFormat | Lowercase<OutputFormat>;
+  /** Quality of JPG and WEBP, 20–99. Default 95. */
+  readonly outputQuality?: number;
+  /** Adds `cost` to the result; it is always 0 here. Default false. */
+  readonly includeCost?: boolean;
+}
+
 /** Parameters with a meaning in a web page that have no effect yet: a request with one is refused, never half obeyed. */
 export interface NotYetSupported {
-  /** Pictures that guide the composition. At most 100. */
-  readonly controlNet?: readonly ControlNetInput[];
-  /** LoRA files; their effects add up. At most 100. */
-  readonly lora?: readonly WeightedModelInput[];
-  /** Textual inversions. At most 100. */
-  readonly embeddings?: readonly WeightedModelInput[];
   /** The picture to start from. */
   readonly seedImage?: ImageReference;
   /** White is changed, black is kept. Needs `seedImage`. */

@@ -37,9 +37,6 @@ const PAGE_ONLY = 'The picture stays in this page: read it from the result.';
 /** Parameter → what it would do. A parameter without a line here is supported. */
 export const UNSUPPORTED: { readonly [Name in ParameterName]?: Unsupported } = {
   usePromptWeighting: { would: 'give the words of the prompt weights, such as (word)+', off: is(false) },
-  controlNet: { would: 'guide the composition by a picture of edges, depth or poses', off: empty },
-  lora: { would: "add the weights of LoRA files to the model's", off: empty },
-  embeddings: { would: 'teach the text encoder new words (textual inversion)', off: empty },
 
   seedImage: { would: 'start from a picture instead of noise' },
   maskImage: { would: 'limit the change to a part of the seed image' },

@@ -1,4 +1,6 @@
-/** @file The checked form of an `imageInference` task: what `parseTasks` makes and the planner reads. Data only. */
+/** @file The checked form of every task: what `parseTasks` makes and the planner reads. Data only. */
+import type { ImageInput } from './image-reference.js';
+import type { PreProcessorType } from './preprocessors.js';
 import type { SchedulerName } from './scheduler-names.js';
 
 export type OutputType = 'URL' | 'dataURI' | 'base64Data';
@@ -18,8 +20,8 @@ export interface RefinerRequest {
 /** One entry of `controlNet[]`. Steps are 1-based and inclusive. */
 export interface ControlNetRequest {
   readonly model: string;
-  /** Image reference as sent: UUID, data URI, base64 or URL. */
-  readonly guideImage: string;
+  /** As sent: UUID, data URI, base64, URL or file. */
+  readonly guideImage: ImageInput;
   readonly weight: number;
   readonly startStep?: number;
   readonly startStepPercentage?: number;
@@ -34,8 +36,17 @@ export interface WeightedModel {
   readonly weight: number;
 }
 
+/** How a result comes back. */
+export interface OutputChoice {
+  readonly outputType: OutputType;
+  readonly outputFormat: OutputFormat;
+  /** 20…99. */
+  readonly outputQuality: number;
+  readonly includeCost: boolean;
+}
+
 /** A checked text-to-image task. Absent optional parameters take the model's default when the plan is made. */
-export interface ImageInferenceTask {
+export interface ImageInferenceTask extends OutputChoice {
   readonly taskType: 'imageInference';
   readonly taskUUID: string;
   /** `__BLANK__` is kept as sent. */
@@ -57,23 +68,48 @@ export interface ImageInferenceTask {
   readonly embeddings: readonly WeightedModel[];
   /** Syntax of weights in the prompts; absent = parentheses are text. */
   readonly promptWeighting?: PromptWeighting;
-  /** Image reference as sent; the picture to start from. */
-  readonly seedImage?: string;
-  /** Image reference as sent; white is changed, black is kept. Only with `seedImage`. */
-  readonly maskImage?: string;
+  /** As sent; the picture to start from. */
+  readonly seedImage?: ImageInput;
+  /** As sent; white is changed, black is kept. Only with `seedImage`. */
+  readonly maskImage?: ImageInput;
   /** Pixels, 32…128. */
   readonly maskMargin?: number;
   /** 0…1. */
   readonly strength?: number;
   readonly numberResults: number;
-  readonly outputType: OutputType;
-  readonly outputFormat: OutputFormat;
-  /** 20…99. */
-  readonly outputQuality: number;
-  readonly includeCost: boolean;
   /** What was accepted but has no effect (unknown keys and the like), one sentence each. */
   readonly warnings: readonly string[];
 }
 
-/** Every checked task; other task types join this union. */
-export type Task = ImageInferenceTask;
+/** A picture to keep: later tasks name it by the UUID that comes back. */
+export interface ImageUploadTask {
+  readonly taskType: 'imageUpload';
+  readonly taskUUID: string;
+  /** As sent. */
+  readonly image: ImageInput;
+  readonly warnings: readonly string[];
+}
+
+/** The two names of one task: the cloud's present one, and the one that its SDKs send. */
+export type PreprocessTaskType = 'controlNetPreprocess' | 'imageControlNetPreProcess';
+
+/** A picture that becomes a ControlNet's guide. */
+export interface PreprocessTask extends OutputChoice {
+  /** As sent. */
+  readonly taskType: PreprocessTaskType;
+  readonly taskUUID: string;
+  /** As sent. */
+  readonly inputImage: ImageInput;
+  readonly preProcessorType: PreProcessorType;
+  /** Pixels, at most: a larger picture is made smaller, a smaller one stays. One alone keeps the shape. */
+  readonly width?: number;
+  readonly height?: number;
+  /** 0…255; below `highThresholdCanny`. */
+  readonly lowThresholdCanny: number;
+  readonly highThresholdCanny: number;
+  readonly includeHandsAndFaceOpenPose: boolean;
+  readonly warnings: readonly string[];
+}
+
+/** Every checked task. */
+export type Task = ImageInferenceTask | ImageUploadTask | PreprocessTask;

@@ -16,7 +16,8 @@ import { webgpuBuild, type LoadOrt, type Ort, type OrtBuild } from './ort.js';
 import { findWrongOperator } from './self-test.js';
 import { createModel, type Model, type SessionContext } from './session.js';
 import { encodeModel } from '../onnx/encode.js';
-import { createCpuBank, createGpuBank, type WeightBank } from './weights.js';
+import { createBank, type BankPolicy, type WeightBank } from './weights.js';
+import { createCpuArrays, createGpuArrays, toStored, type DeviceArray } from './device-array.js';
 
 /** What the runtime chose, and why. */
 export interface RuntimeInfo {
@@ -25,6 +26,8 @@ export interface RuntimeInfo {
   readonly build: OrtBuild;
   readonly dtype: FloatType;
   readonly adapter?: { readonly vendor: string; readonly architecture: string; readonly description: string };
+  /** Of the GPU device, in bytes. */
+  readonly limits?: { readonly maxBufferSize: number; readonly maxStorageBufferBindingSize: number };
   readonly withheld: readonly { readonly feature: string; readonly why: string }[];
 }
 
@@ -41,6 +44,10 @@ export interface Runtime {
   /** Rejects never, resolves with the reason when the device is lost. */
   readonly lost: Promise<string>;
   openBank(file: WeightFile): WeightBank;
+  /** An array on the device, full of zeros. @throws outOfMemory */
+  zeros(shape: readonly number[], dtype: FloatType): Promise<DeviceArray>;
+  /** A copy of `values` on the device, rounded to `dtype`. @throws outOfMemory */
+  upload(values: Float32Array, shape: readonly number[], dtype: FloatType): Promise<DeviceArray>;
   memory(): Memory;
   stats(): RuntimeStats;
   /** Really frees what released sessions held (ONNX Runtime keeps it until the next convolution is prepacked). */
@@ -87,10 +94,13 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
 async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<Runtime> {
   const ort = await options.loadOrt('wasm');
   const counter = countRuns();
+  const arrays = createCpuArrays(ort);
   const context: SessionContext = {
     ort,
     lock: createLock(),
     options: { executionProviders: ['wasm'], graphOptimizationLevel: 'disabled' },
+    arrays,
+    location: 'cpu',
     lost: new Promise<never>(() => undefined),
     onRun: counter.add,
   };
@@ -98,13 +108,18 @@ async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<R
     info: { backend: 'wasm', why, build: 'wasm', dtype: 'float32', withheld: [] },
     dialect: wasmDialect,
     lost: new Promise(() => undefined),
-    openBank: (file) => createCpuBank(context, file),
+    openBank: (file) => createBank(context, file, CPU_POLICY),
+    zeros: (shape, dtype) => arrays.zeros(shape, dtype),
+    upload: (values, shape, dtype) => arrays.store(toStored(values.slice(), dtype), shape, dtype),
     memory: () => ({ gpuBytes: 0, gpuBuffers: 0 }),
     stats: () => ({ ...counter.now(), peakGpuBytes: 0 }),
     flush: () => Promise.resolve(),
     dispose: () => Promise.resolve(),
   };
 }
+
+/** An input is copied on each run, and kernels of matrix products are prepacked; so only what changes is one. */
+const CPU_POLICY: BankPolicy = { constant: () => true, streams: false, flush: () => Promise.resolve() };
 
 /** A device that passed the self-test, with what it takes to make sessions on it. */
 interface Gpu {
@@ -129,6 +144,11 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
   // One session stays alive: with the last one ONNX Runtime would drop the compiled pipelines.
   const keeper = await flushSession(gpu.context);
   const { vendor, architecture, description } = adapter.info;
+  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.device.limits;
+  const flush = async (): Promise<void> => (await flushSession(gpu.context)).dispose();
+  // Kernels of convolutions are prepacked once; as inputs they are transposed on each run.
+  const policy: BankPolicy = { constant: ({ use }) => use === 'conv', streams: build === 'jspi', flush };
+  const { arrays } = gpu.context;
   return {
     info: {
       backend: 'webgpu',
@@ -136,14 +156,17 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
       build,
       dtype: gpu.dtype,
       adapter: { vendor, architecture, description },
+      limits: { maxBufferSize, maxStorageBufferBindingSize },
       withheld,
     },
     dialect: webgpuDialect,
     lost: gpu.lost,
-    openBank: (file) => createGpuBank(gpu.context, gpu.device, file),
+    openBank: (file) => createBank(gpu.context, file, policy),
+    zeros: (shape, dtype) => arrays.zeros(shape, dtype),
+    upload: (values, shape, dtype) => arrays.store(toStored(values, dtype), shape, dtype),
     memory: () => gpu.ledger.now(),
     stats: () => ({ ...counter.now(), peakGpuBytes: gpu.ledger.peakBytes() }),
-    flush: async () => (await flushSession(gpu.context)).dispose(),
+    flush,
     async dispose() {
       await keeper.dispose().catch(() => undefined); // a lost device cannot release, and needs not
       gpu.device.destroy();
@@ -170,6 +193,8 @@ async function openGpu(
     ort: parts.ort,
     lock: parts.lock,
     options: { executionProviders: [provider], graphOptimizationLevel: 'disabled', ...strict },
+    arrays: createGpuArrays(parts.ort, device, parts.lock),
+    location: 'gpu-buffer',
     lost: rejects,
     onRun: parts.onRun,
   };
@@ -227,7 +252,7 @@ async function flushSession(context: SessionContext): Promise<Model> {
     path,
     data: new Uint8Array(weight.value.shape.reduce((a, b) => a * b, 4)),
   }));
-  return createModel(context, { graph, bytes, externalData, fixedFeeds: {} });
+  return createModel(context, { graph, bytes, externalData });
 }
 
 function countRuns(): {

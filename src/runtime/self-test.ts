@@ -81,7 +81,7 @@ async function runTest(context: SessionContext, dtype: FloatType, test: Operator
   const graph = writeGraph(`self-test ${test.name}`, { dialect: webgpuDialect, dtype }, test.write);
   const { bytes, initializers } = encodeModel(graph, () => 'initializer');
   const externalData = initializers.map(({ weight, path }) => ({ path, data: weightBytes(weight.name, dtype) }));
-  const model = await createModel(context, { graph, bytes, externalData, fixedFeeds: {} });
+  const model = await createModel(context, { graph, bytes, externalData });
   try {
     const { y } = await model.run({ x: X() });
     return y ?? new Float32Array();

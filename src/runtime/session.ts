@@ -2,19 +2,38 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-web';
 import { elementCount, type FloatType } from '../base/dtype.js';
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
-import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
 import type { Graph, NamedValue } from '../onnx/types.js';
+import { toFloat32, toStored, type ArrayStore, type DeviceArray } from './device-array.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
-/** Named float32 arrays in and out, in the graph's shapes; float16 graphs are converted at the border. */
+/**
+ * Named inputs in the graph's shapes. float32 arrays are converted at the border of a float16 graph; arrays of the device must have
+ * the graph's type, and as many values.
+ */
+export type Inputs = Readonly<Record<string, Float32Array | DeviceArray>>;
+
+/** Named float32 arrays in the graph's shapes. */
 export type Arrays = Readonly<Record<string, Float32Array>>;
 
-/** A runnable graph. Owns its session; weights given as inputs belong to whoever made them. */
+/** Outputs of a run: those that stay on the device, which the caller disposes, and the others. */
+export interface SplitOutputs {
+  readonly arrays: Arrays;
+  readonly kept: Readonly<Record<string, DeviceArray>>;
+}
+
+/**
+ * A runnable graph. Owns its session; weights given as inputs belong to whoever made them. Runs throw runtimeFailed, outOfMemory,
+ * deviceLost, and aborted (before they start: a run cannot be interrupted).
+ */
 export interface Model {
   readonly graph: Graph;
-  /** @throws runtimeFailed, deviceLost, aborted (before it starts; a run cannot be interrupted) */
-  run(inputs: Arrays, signal?: AbortSignal): Promise<Record<string, Float32Array>>;
+  /** All outputs as arrays. */
+  run(inputs: Inputs, signal?: AbortSignal): Promise<Arrays>;
+  /** The outputs that the model was loaded to keep stay on the device. */
+  runKept(inputs: Inputs, signal?: AbortSignal): Promise<SplitOutputs>;
+  /** Writes outputs into arrays of the device: each its own, and none of them an input. Other outputs are dropped. */
+  runInto(inputs: Inputs, targets: Readonly<Record<string, DeviceArray>>, signal?: AbortSignal): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -23,6 +42,9 @@ export interface SessionContext {
   readonly ort: Ort;
   readonly lock: Lock;
   readonly options: InferenceSession.SessionOptions;
+  readonly arrays: ArrayStore;
+  /** Where outputs stay that are kept. */
+  readonly location: 'cpu' | 'gpu-buffer';
   /** Rejects when the device is lost; never resolves. */
   readonly lost: Promise<never>;
   /** Adds the wall time of a run. */
@@ -32,43 +54,92 @@ export interface SessionContext {
 export interface SessionParts {
   readonly graph: Graph;
   readonly bytes: Uint8Array;
-  readonly externalData: readonly { readonly path: string; readonly data: Uint8Array }[];
-  /** Inputs that are the same on every run: weights on the GPU. */
-  readonly fixedFeeds: Readonly<Record<string, Tensor>>;
+  readonly externalData: readonly { readonly path: string; readonly data: Uint8Array | Blob }[];
+  /** Inputs that the session's owner gives, asked for at every run: weights on the device. */
+  readonly weights?: () => Readonly<Record<string, DeviceArray>>;
+  /** Names of the outputs that `runKept` leaves on the device. */
+  readonly keep?: readonly string[] | undefined;
 }
 
 /** @throws runtimeFailed with the graph's name */
 export async function createModel(context: SessionContext, parts: SessionParts): Promise<Model> {
-  const { ort, lock, lost } = context;
-  const { graph, fixedFeeds } = parts;
+  const { ort, lock, lost, location } = context;
+  const { graph, keep = [], weights = noWeights } = parts;
   const session = await lock(() =>
     orLost(lost, () =>
-      ort.InferenceSession.create(parts.bytes, { ...context.options, externalData: [...parts.externalData] }),
+      ort.InferenceSession.create(parts.bytes, {
+        ...context.options,
+        externalData: [...parts.externalData],
+        ...(keep.length > 0 && {
+          preferredOutputLocation: Object.fromEntries(keep.map((name) => [name, location])),
+        }),
+      }),
     ),
   ).catch((error: unknown) => {
     throw runtimeError(`${graph.name}: the session could not be made`, error);
   });
 
   let disposed = false;
-  const runLocked = async (inputs: Arrays, signal?: AbortSignal): Promise<Record<string, Float32Array>> => {
+  const runLocked = async (
+    inputs: Inputs,
+    targets: Readonly<Record<string, DeviceArray>>,
+    signal: AbortSignal | undefined,
+  ): Promise<InferenceSession.OnnxValueMapType> => {
     throwIfAborted(signal);
     if (disposed) throw fail('disposed', `${graph.name}: this model was disposed.`);
-    const feeds: Record<string, Tensor> = { ...fixedFeeds };
+    const feeds: Record<string, Tensor> = {};
+    for (const [name, { tensor }] of Object.entries(weights())) feeds[name] = tensor;
     for (const input of graph.inputs) feeds[input.name] = toTensor(ort, graph, input, inputs[input.name]);
+    const fetches: Record<string, Tensor> = {};
+    for (const output of graph.outputs) {
+      const target = targets[output.name];
+      if (target !== undefined) fetches[output.name] = toTensor(ort, graph, output, target);
+    }
     const start = performance.now();
-    const results = await orLost(lost, () => session.run(feeds));
+    // On the CPU a given output is not written to, but made anew.
+    const results = await orLost(lost, () =>
+      location === 'cpu' || Object.keys(fetches).length === 0 ? session.run(feeds) : session.run(feeds, fetches),
+    );
     context.onRun(performance.now() - start);
-    const out: Record<string, Float32Array> = {};
-    for (const { name } of graph.outputs) out[name] = fromTensor(graph, name, results[name]);
-    return out;
+    return results;
+  };
+  const execute: typeof runLocked = (inputs, targets, signal) =>
+    lock(() => runLocked(inputs, targets, signal)).catch((error: unknown) => {
+      throw runtimeError(`${graph.name}: the run failed`, error);
+    });
+
+  const runKept: Model['runKept'] = async (inputs, signal) => {
+    const results = await execute(inputs, {}, signal);
+    const arrays: Record<string, Float32Array> = {};
+    const kept: Record<string, DeviceArray> = {};
+    for (const { name, value } of graph.outputs) {
+      const tensor = results[name];
+      if (tensor !== undefined && keep.includes(name))
+        kept[name] = context.arrays.adopt(tensor, value.shape, floatType(value.dtype));
+      else arrays[name] = toFloat32(tensor?.data, `${graph.name}: output "${name}"`);
+    }
+    return { arrays, kept };
   };
 
   return {
     graph,
-    run: (inputs, signal) =>
-      lock(() => runLocked(inputs, signal)).catch((error: unknown) => {
-        throw runtimeError(`${graph.name}: the run failed`, error);
-      }),
+    runKept,
+    async run(inputs, signal) {
+      const { arrays, kept } = await runKept(inputs, signal);
+      const all: Record<string, Float32Array> = { ...arrays };
+      try {
+        for (const [name, array] of Object.entries(kept)) all[name] = await array.read();
+      } finally {
+        for (const array of Object.values(kept)) array.dispose();
+      }
+      return all;
+    },
+    async runInto(inputs, targets, signal) {
+      const results = await execute(inputs, targets, signal);
+      if (location === 'cpu')
+        for (const [name, target] of Object.entries(targets)) copyTensor(results[name], target.tensor);
+      for (const name of keep) if (!(name in targets)) results[name]?.dispose();
+    },
     dispose: async () => {
       if (disposed) return;
       disposed = true;
@@ -77,30 +148,39 @@ export async function createModel(context: SessionContext, parts: SessionParts):
   };
 }
 
+const noWeights = (): Readonly<Record<string, DeviceArray>> => ({});
+
 /** Whatever happens first: the work's end or the loss of the device (ONNX Runtime may then never answer). */
 function orLost<T>(lost: Promise<never>, work: () => Promise<T>): Promise<T> {
   return Promise.race([work(), lost]);
 }
 
-function toTensor(ort: Ort, graph: Graph, { name, value }: NamedValue, data: Float32Array | undefined): Tensor {
-  const expected = elementCount(value.shape);
-  if (data?.length !== expected) {
-    throw fail(
-      'internalError',
-      `${graph.name}: input "${name}" needs ${expected} values, got ${data?.length ?? 'none'}.`,
-    );
+/** An input, or an array that takes an output, in the graph's shape. */
+function toTensor(
+  ort: Ort,
+  graph: Graph,
+  { name, value }: NamedValue,
+  data: Float32Array | DeviceArray | undefined,
+): Tensor {
+  const [dtype, expected] = [floatType(value.dtype), elementCount(value.shape)];
+  const plain = data === undefined || data instanceof Float32Array;
+  const count = plain ? data?.length : elementCount(data.shape);
+  if (data === undefined || count !== expected || (!plain && data.dtype !== dtype)) {
+    const got = plain ? `${count ?? 'none'}` : `${count} of ${data.dtype}`;
+    throw fail('internalError', `${graph.name}: "${name}" needs ${expected} values of ${dtype}, got ${got}.`);
   }
-  return new ort.Tensor(floatType(value.dtype), value.dtype === 'float16' ? float32ToFloat16(data) : data, value.shape);
+  if (data instanceof Float32Array) return new ort.Tensor(dtype, toStored(data, dtype), value.shape);
+  return data.shape.join() === value.shape.join() ? data.tensor : data.tensor.reshape(value.shape);
 }
 
-function fromTensor(graph: Graph, name: string, tensor: Tensor | undefined): Float32Array {
-  const data = tensor?.data;
-  if (data instanceof Float32Array) return data;
-  // float16 comes as Float16Array where the engine has it, as bits elsewhere.
-  if (data instanceof Uint16Array) return float16ToFloat32(data);
-  if (ArrayBuffer.isView(data))
-    return float16ToFloat32(new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2));
-  throw fail('internalError', `${graph.name}: output "${name}" is not a float tensor.`);
+/** Both on the CPU. */
+function copyTensor(from: Tensor | undefined, to: Tensor): void {
+  const [source, target] = [from?.data, to.data];
+  if (!ArrayBuffer.isView(source) || !ArrayBuffer.isView(target) || source.byteLength !== target.byteLength)
+    throw fail('internalError', 'Outputs are written only into arrays of their own size and type.');
+  new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(
+    new Uint8Array(source.buffer, source.byteOffset, source.byteLength),
+  );
 }
 
 function floatType(dtype: string): FloatType {

@@ -1,141 +1,133 @@
-/** @file Weights on their way to sessions: read from the model's files, converted, and either uploaded once or handed over. */
-import type { Tensor } from 'onnxruntime-web';
-import type { OnBytes } from '../assets/source.js';
+/** @file The weights of one network: read once, bound to sessions as inputs or constants, and changed without being read again. */
+import type { AppliedChange } from '../assets/weight-change.js';
 import type { WeightFile } from '../assets/weights.js';
-import type { FloatType } from '../base/dtype.js';
-import { fail } from '../base/errors.js';
-import { float32ToFloat16 } from '../base/half.js';
+import { fail, throwIfAborted } from '../base/errors.js';
 import { encodeModel } from '../onnx/encode.js';
 import type { Graph, Weight } from '../onnx/types.js';
-import { createModel, type Model, type SessionContext } from './session.js';
+import { applyChanges, groupChanges, type Changes } from './changes.js';
+import type { DeviceArray } from './device-array.js';
+import { createLock } from './lock.js';
+import type { ReadOptions } from './read-weight.js';
+import { createModel, type Model, type SessionContext, type SessionParts } from './session.js';
+import { arrayOf, createStoredWeights, restore } from './stored-weights.js';
 
-export interface LoadOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onBytes?: OnBytes | undefined;
+export interface LoadOptions extends ReadOptions {
+  /** Outputs that `runKept` leaves on the device. */
+  readonly keep?: readonly string[] | undefined;
+  /**
+   * `input`: weights that would be constants of the session are inputs too, in arrays that graphs share: for graphs that run a few times and
+   * have kernels in common. Default `session`.
+   */
+  readonly constants?: 'session' | 'input' | undefined;
 }
 
-/** The weights of one component, shared by all its graphs (other sizes, other batches). Owns their GPU buffers. */
+/**
+ * The weights of one component, shared by all its graphs (other sizes, other batches). Owns their arrays on the device. A weight that is
+ * changed has a second one; the first stays as it was read.
+ */
 export interface WeightBank {
-  /** @throws missingWeight, invalidModelFile, runtimeFailed, aborted */
+  /** Models that were loaded under another binding must be loaded again: weights that they hold as constants may change. */
+  readonly binding: string;
+  /** @throws missingWeight, invalidModelFile, incompatibleLora, runtimeFailed, outOfMemory, aborted */
   load(graph: Graph, options?: LoadOptions): Promise<Model>;
-  /** Frees the buffers; models loaded from this bank must be disposed before. */
+  /**
+   * Replaces all changes by these. Models of this bank, loaded before or after, then run with W + Σ strength·scale·Δ. Only weights whose
+   * changes differ are computed; `[]` gives the weights of the file bit for bit. Where it throws, nothing is changed any more; or, if a
+   * change names a weight that the file does not have, all is as before. Weights that are not loaded yet are changed by `load`.
+   * @throws incompatibleLora, invalidModelFile, runtimeFailed, outOfMemory, aborted
+   */
+  adapt(changes: readonly AppliedChange[], options?: Pick<LoadOptions, 'signal'>): Promise<void>;
+  /** Frees the arrays; models loaded from this bank must be disposed before. The changes stay asked for. */
   dispose(): void;
 }
 
-/** Everything is an initializer: on the CPU an input would be copied on each run. */
-export function createCpuBank(context: SessionContext, file: WeightFile): WeightBank {
-  return {
-    async load(graph, options = {}) {
-      const { bytes, initializers } = encodeModel(graph, () => 'initializer');
-      const externalData = await readInitializers(file, initializers, options);
-      return createModel(context, { graph, bytes, externalData, fixedFeeds: {} });
-    },
-    dispose: () => undefined,
-  };
+/** How a backend binds weights. */
+export interface BankPolicy {
+  /** Whether a weight is a constant of sessions until it is first changed; else it is an input. */
+  constant(weight: Weight): boolean;
+  /** Constants are handed over as Blobs, which ONNX Runtime reads one after the other; else as bytes. */
+  readonly streams: boolean;
+  /** Really frees the constants of released sessions. */
+  flush(): Promise<void>;
 }
 
-/** Convolution kernels are initializers (prepacked once); everything else is an input in a buffer that we own. */
-export function createGpuBank(context: SessionContext, device: GPUDevice, file: WeightFile): WeightBank {
-  const buffers = new Map<string, GPUBuffer>();
+/** A bank of `file`'s weights; nothing is read yet. */
+export function createBank(context: SessionContext, file: WeightFile, policy: BankPolicy): WeightBank {
+  const stored = createStoredWeights(context.arrays, file);
+  /** Tensors that were changed once: inputs from then on, so that the next change needs no new session. */
+  const editable = new Set<string>();
+  const inTurn = createLock();
+  let wanted: Changes = new Map();
+  let version = 0;
+  let flushed = 0;
 
-  const upload = async (weight: Weight, options: LoadOptions): Promise<Tensor> => {
-    const dtype = floatType(weight);
-    const key = `${weight.name}:${dtype}`;
-    let buffer = buffers.get(key);
-    if (buffer === undefined) {
-      const data = await readWeight(file, weight, options);
-      buffer = toBuffer(device, weight.name, data);
-      buffers.set(key, buffer);
-    }
-    return context.ort.Tensor.fromGpuBuffer(buffer, { dataType: dtype, dims: [...weight.value.shape] });
-  };
+  const isInput = (weight: Weight): boolean =>
+    !policy.constant(weight) || weight.tensors.some((name) => editable.has(name));
 
-  return {
-    async load(graph, options = {}) {
-      const { bytes, inputWeights, initializers } = encodeModel(graph, ({ use }) =>
-        use === 'conv' ? 'initializer' : 'input',
-      );
-      const fixedFeeds: Record<string, Tensor> = {};
-      for (const weight of inputWeights) fixedFeeds[weight.name] = await upload(weight, options);
-      const externalData = await readInitializers(file, initializers, options);
-      return createModel(context, { graph, bytes, externalData, fixedFeeds });
-    },
-    dispose() {
-      for (const buffer of buffers.values()) buffer.destroy();
-      buffers.clear();
-    },
-  };
-}
-
-async function readInitializers(
-  file: WeightFile,
-  initializers: readonly { readonly weight: Weight; readonly path: string }[],
-  options: LoadOptions,
-): Promise<{ readonly path: string; readonly data: Uint8Array }[]> {
-  const externalData: { path: string; data: Uint8Array }[] = [];
-  for (const { weight, path } of initializers) {
-    const values = await readWeight(file, weight, options);
-    externalData.push({ path, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) });
-  }
-  return externalData;
-}
-
-/** One weight in the graph's dtype, checked against the shape that the graph was written for. */
-async function readWeight(
-  file: WeightFile,
-  weight: Weight,
-  { signal, onBytes }: LoadOptions,
-): Promise<Float32Array | Uint16Array> {
-  for (const name of weight.tensors) checkShape(file, name, weight);
-  const [first, ...rest] = weight.tensors;
-  if (first === undefined) throw fail('internalError', `${weight.name}: a weight without tensors.`);
-  if (rest.length === 0) return file.read(first, floatType(weight), signal, onBytes);
-  const sum = new Float32Array(await file.read(first, 'float32', signal, onBytes));
-  for (const name of rest) {
-    const more = await file.read(name, 'float32', signal, onBytes);
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (more[i] ?? 0);
-  }
-  return floatType(weight) === 'float32' ? sum : float32ToFloat16(sum);
-}
-
-function checkShape(file: WeightFile, name: string, weight: Weight): void {
-  const found = file.find(name);
-  if (found === undefined) {
-    throw fail('missingWeight', `${file.name} has no weight "${name}" [${weight.value.shape.join(', ')}].`, {
-      hint: 'The file does not belong to this config, or it is incomplete.',
-    });
-  }
-  // A 1×1 convolution and a linear layer hold the same bytes: [out, in] and [out, in, 1, 1].
-  const [got, wanted] = [squeeze(found.shape), squeeze(weight.value.shape)];
-  if (got.join() !== wanted.join()) {
-    throw fail(
-      'invalidModelFile',
-      `${file.name}: "${name}" is [${found.shape.join(', ')}], the config asks for [${weight.value.shape.join(', ')}].`,
-      {
-        hint: 'The weights do not belong to this config.',
-      },
+  const load = async (graph: Graph, options: LoadOptions): Promise<Model> => {
+    if (flushed !== version) await policy.flush(); // sessions of the former binding are released by now
+    flushed = version;
+    const shared = options.constants === 'input';
+    const encoded = encodeModel(graph, (weight) => (shared || isInput(weight) ? 'input' : 'initializer'));
+    const inputs = encoded.inputWeights.map((weight) => ({ name: weight.name, of: stored.of(weight) }));
+    for (const input of inputs) await stored.loadInput(input.of, options);
+    const constants: Constant[] = [];
+    for (const { weight, path } of encoded.initializers)
+      constants.push({ path, data: await stored.loadConstant(stored.of(weight), options) });
+    await applyChanges(
+      context,
+      inputs.map((input) => input.of),
+      wanted,
+      options.signal,
     );
-  }
+    const weights = (): Record<string, DeviceArray> => {
+      const changed = encoded.initializers.find(({ weight }) => weight.tensors.some((name) => wanted.has(name)));
+      if (changed !== undefined)
+        throw fail('internalError', `${graph.name}: "${changed.weight.name}" has changed since it was loaded.`);
+      return Object.fromEntries(inputs.map((input) => [input.name, arrayOf(input.of)]));
+    };
+    try {
+      const externalData = policy.streams ? constants : await Promise.all(constants.map(readAll));
+      return await createModel(context, { graph, bytes: encoded.bytes, externalData, weights, keep: options.keep });
+    } finally {
+      stored.makeRoom();
+    }
+  };
+
+  const adapt = async (changes: readonly AppliedChange[], signal: AbortSignal | undefined): Promise<void> => {
+    const next = groupChanges(file, changes);
+    throwIfAborted(signal);
+    const known = stored.all();
+    // Of what sessions hold as constants; those in arrays are inputs already.
+    const rebinds = ({ tensors }: Weight): boolean => tensors.some((name) => next.has(name) && !editable.has(name));
+    if (known.some(({ weight, base }) => base === undefined && rebinds(weight))) version++;
+    for (const name of next.keys()) editable.add(name);
+    try {
+      await applyChanges(context, known, next, signal);
+      wanted = next;
+    } catch (error) {
+      known.forEach(restore);
+      wanted = new Map();
+      throw error;
+    }
+  };
+
+  return {
+    get binding() {
+      return String(version);
+    },
+    load: (graph, options = {}) => inTurn(() => load(graph, options)),
+    adapt: (changes, { signal } = {}) => inTurn(() => adapt(changes, signal)),
+    dispose() {
+      stored.dispose();
+      editable.clear();
+      for (const name of wanted.keys()) editable.add(name);
+    },
+  };
 }
 
-/** Drops trailing ones. */
-function squeeze(shape: readonly number[]): readonly number[] {
-  let end = shape.length;
-  while (end > 1 && shape[end - 1] === 1) end--;
-  return shape.slice(0, end);
-}
+type Constant = SessionParts['externalData'][number];
 
-function floatType(weight: Weight): FloatType {
-  const { dtype } = weight.value;
-  if (dtype === 'float32' || dtype === 'float16') return dtype;
-  throw fail('internalError', `${weight.name}: weights are floats, not ${dtype}.`);
-}
-
-function toBuffer(device: GPUDevice, label: string, data: Float32Array | Uint16Array): GPUBuffer {
-  const size = Math.max(16, Math.ceil(data.byteLength / 16) * 16);
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const buffer = device.createBuffer({ label, size, usage, mappedAtCreation: true });
-  new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  buffer.unmap();
-  return buffer;
+async function readAll({ path, data }: Constant): Promise<Constant> {
+  return { path, data: data instanceof Blob ? new Uint8Array(await data.arrayBuffer()) : data };
 }

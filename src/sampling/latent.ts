@@ -46,28 +46,54 @@ export function sum<L extends Latent>(...terms: readonly Term<L>[]): Sum<L> {
   return kept.length > 0 ? kept : flat.slice(0, 1);
 }
 
-/** Computes a sum into `out`, which may be one of its own arrays. */
-export function computeInto(out: Latent, terms: Sum<Latent>): void {
-  assert(
-    terms.every(([, array]) => array.length === out.length),
-    `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added into ${out.length}`,
-  );
+/** Computes the elements [begin, end) of a sum; returns the sum of their magnitudes. */
+function computeRange(out: Latent, begin: number, end: number, terms: Sum<Latent>): number {
   const [a, b, c, d, e, ...more] = terms;
-  if (a === undefined) out.fill(0);
-  else if (b === undefined) scale(out, a);
-  else if (c === undefined) addTwo(out, a, b);
-  else if (d === undefined) addThree(out, a, b, c);
-  else if (e === undefined) addFour(out, a, b, c, d);
-  else if (more.length === 0) addFive(out, a, b, c, d, e);
-  else addMany(out, terms);
+  if (a === undefined) {
+    out.fill(0, begin, end);
+    return 0;
+  }
+  if (b === undefined) return scale(out, begin, end, a);
+  if (c === undefined) return addTwo(out, begin, end, a, b);
+  if (d === undefined) return addThree(out, begin, end, a, b, c);
+  if (e === undefined) return addFour(out, begin, end, a, b, c, d);
+  return more.length === 0 ? addFive(out, begin, end, a, b, c, d, e) : addMany(out, begin, end, terms);
 }
 
-/** Linear combinations in the precision of `allocate`. All arrays of one call must have one length. */
-export function combiner<L extends Latent>(allocate: Allocate<L>): Combine<L> {
+/**
+ * Elements computed at a time. A loop that the engine meets often is compiled whole; one long loop is compiled while it
+ * runs, for that run alone, and the first pictures take several times as long.
+ */
+const BLOCK = 4096;
+
+/** The largest float32. Numbers whose magnitudes add up to less are finite, in float32 as well. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
+/** Computes a sum into `out`, which may be one of its own arrays. Returns whether every element is finite. */
+export function computeInto(out: Latent, terms: Sum<Latent>): boolean {
+  const n = out.length;
+  assert(
+    terms.every(([, array]) => array.length === n),
+    `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added into ${n}`,
+  );
+  let size = 0;
+  for (let begin = 0; begin < n; begin += BLOCK) size += computeRange(out, begin, Math.min(n, begin + BLOCK), terms);
+  return size < LARGEST || allFinite(out);
+}
+
+/**
+ * Linear combinations in the precision of `allocate`. All arrays of one call must have one length.
+ *
+ * @param compute writes a sum into an array
+ */
+export function combiner<L extends Latent>(
+  allocate: Allocate<L>,
+  compute: (out: L, terms: Sum<L>) => unknown = computeInto,
+): Combine<L> {
   return (...terms) => {
     const flat = sum(...terms);
     const out = allocate(flat[0]?.[1].length ?? 0);
-    computeInto(out, flat);
+    compute(out, flat);
     return out;
   };
 }

@@ -5,7 +5,7 @@
  */
 import { assert } from '../base/errors.js';
 import { toFloat16Bits } from '../base/half.js';
-import { createMt19937, type NextWord } from './mt19937.js';
+import { createWords, type NextWord, type Words } from './mt19937.js';
 import { boxMuller16 } from './normal.js';
 
 /** A stream of random numbers. Every call draws on from where the last one stopped. */
@@ -19,8 +19,7 @@ export interface Generator {
 }
 
 /** What the draws share: uniforms, and single normals of which every second one is kept for the next call. */
-interface Source {
-  readonly word: NextWord;
+interface Source extends Words {
   readonly normal: () => number;
 }
 
@@ -30,13 +29,9 @@ function uniform53(word: NextWord): number {
   return (high * 2 ** 32 + word()) * 2 ** -53;
 }
 
-/** Fills [begin, end) with 24-bit uniforms in [0, 1): the low bits of one word each. */
-function uniform24(word: NextWord, values: Float32Array, begin: number, end: number): void {
-  for (let i = begin; i < end; i++) values[i] = (word() & 0xffffff) * 2 ** -24;
-}
-
 function createSource(seed: number): Source {
-  const word = createMt19937(seed);
+  const words = createWords(seed);
+  const { word } = words;
   let kept: number | undefined;
   const normal = (): number => {
     if (kept !== undefined) {
@@ -49,24 +44,23 @@ function createSource(seed: number): Source {
     kept = radius * Math.sin(theta);
     return radius * Math.cos(theta);
   };
-  return { word, normal };
+  return { ...words, normal };
 }
 
 /** Draws of fewer than 16 numbers are made one by one, in double precision. */
 const SHORT = 16;
 
 /** An incomplete block of 16 is never used: the last 16 numbers are made from 16 new uniforms. */
-function redrawLast16({ word }: Source, values: Float32Array): void {
+function redrawLast16({ low24 }: Source, values: Float32Array): void {
   const n = values.length;
-  uniform24(word, values, n - 16, n);
+  low24(values, n - 16, n);
   boxMuller16(values, n - 16, n);
 }
 
 function randn(source: Source, n: number): Float32Array {
-  const { word, normal } = source;
-  if (n < SHORT) return Float32Array.from({ length: n }, normal);
+  if (n < SHORT) return Float32Array.from({ length: n }, source.normal);
   const values = new Float32Array(n);
-  uniform24(word, values, 0, n);
+  source.low24(values, 0, n);
   boxMuller16(values, 0, n - (n % 16));
   if (n % 16 !== 0) redrawLast16(source, values);
   return values;
@@ -100,12 +94,11 @@ function toBfloat16Bits(values: Float32Array): Uint16Array {
 }
 
 function randnHalf(source: Source, n: number, type: 'float16' | 'bfloat16'): Uint16Array {
-  const { word, normal } = source;
   const values = new Float32Array(n);
-  if (n < SHORT) values.set(Float32Array.from({ length: n }, normal));
+  if (n < SHORT) values.set(Float32Array.from({ length: n }, source.normal));
   else {
     const whole = n - (n % 16);
-    uniform24(word, values, 0, whole);
+    source.low24(values, 0, whole);
     boxMuller16(values, 0, whole);
     // Unlike float32, no uniforms are drawn for the incomplete block before the last 16 are drawn again.
     if (whole !== n) redrawLast16(source, values);

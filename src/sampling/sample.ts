@@ -9,11 +9,13 @@ import {
   combiner,
   computeInto,
   requireFinite,
+  settled,
   sum,
   type Allocate,
   type Combine,
   type Latent,
   type Sum,
+  type Vector,
 } from './latent.js';
 import type { Level } from './level.js';
 import type { Generator } from './noise.js';
@@ -59,8 +61,8 @@ export interface Run<L extends Latent> {
   readonly end?: number | undefined;
   readonly onEvaluation?: ((event: EvaluationEvent<L>) => void) | undefined;
   /**
-   * Changes the latents after each step, e.g. to put known parts back (inpainting). `next` is the level that the next step
-   * starts at; `undefined` after the last step of the schedule.
+   * Other latents in place of those of each step, e.g. with known parts put back (inpainting); must not write into them.
+   * `next` is the level that the next step starts at; `undefined` after the last step of the schedule.
    */
   readonly afterStep?: ((latents: L, at: { readonly step: number; readonly next: Level | undefined }) => L) | undefined;
 }
@@ -96,48 +98,65 @@ interface Pending<L extends Latent> extends Place {
 const describe = (sampler: Sampler, { step, evaluation, timestep }: Place & { readonly timestep: number }): string =>
   `step ${step + 1} of ${sampler.steps} (evaluation ${evaluation + 1}, timestep ${timestep})`;
 
+/** Linear combinations, and whether a latent is finite: the last one combined was looked at on the way. */
+interface Arithmetic<L extends Latent> {
+  readonly combine: Combine<L>;
+  /** Writes a sum into `out` and returns it. */
+  readonly combineInto: (out: L, terms: Sum<L>) => L;
+  readonly isFinite: (x: L) => boolean;
+}
+
+function arithmetic<L extends Latent>(take: Allocate<L>): Arithmetic<L> {
+  let proven: L | undefined;
+  const combineInto = (out: L, terms: Sum<L>): L => {
+    proven = computeInto(out, terms) ? out : undefined;
+    return out;
+  };
+  return {
+    combine: combiner(take, combineInto),
+    combineInto,
+    isFinite: (x) => x === proven || allFinite(x),
+  };
+}
+
 /** The network as the rules see it: D(x; level) = c_skip·x + c_out·F(c_in·x; timestep). */
-function denoiser<L extends Latent>(scratch: L, combine: Combine<L>, sampler: Sampler, run: Run<L>) {
+function denoiser<L extends Latent>(scratch: L, numbers: Arithmetic<L>, sampler: Sampler, run: Run<L>) {
+  const { combine, combineInto, isFinite } = numbers;
   let evaluation = 0;
   let pending: Pending<L> | undefined;
-  let checked: L | undefined;
 
   /** c_in·x. The scaled input is needed until the network has answered, so one array serves the whole run. */
-  const scaled = (x: L, cIn: number): L => {
-    if (cIn === 1) return x;
-    computeInto(scratch, [[cIn, x]]);
-    return scratch;
-  };
+  const scaled = (x: Vector<L>, cIn: number): L =>
+    cIn === 1 ? settled(x, combine) : combineInto(scratch, sum([cIn, x]));
   /** Reports the last evaluation once the latent after it is known. */
-  const settle = (sample: L): void => {
-    if (pending !== undefined && run.onEvaluation !== undefined) {
-      const { estimate, ...event } = pending;
-      run.onEvaluation({ ...event, sample, denoised: combine([1, estimate]) });
-    }
+  const settle = (x: Vector<L>, step: number): void => {
+    if (pending === undefined || run.onEvaluation === undefined) return;
+    const sample = settled(x, combine);
+    check(sample, step);
+    const { estimate, ...event } = pending;
+    run.onEvaluation({ ...event, sample, denoised: combine([1, estimate]) });
     pending = undefined;
   };
   /** Whatever is not finite in an output is not finite in the latents after it: one check a step, then the question whose. */
   const check = (sample: L, step: number): void => {
-    if (sample === checked) return;
-    checked = sample;
-    if (allFinite(sample)) return;
+    if (isFinite(sample)) return;
     if (pending !== undefined) requireFinite(pending.output, `Network output of ${describe(sampler, pending)}`);
     requireFinite(sample, `Latents of step ${step + 1} of ${sampler.steps} (${sampler.className})`);
   };
-  const denoise = async (x: L, level: Level, step: number): Promise<Sum<L>> => {
-    check(x, step);
-    settle(x);
+  const denoise = async (x: Vector<L>, level: Level, step: number): Promise<Sum<L>> => {
+    settle(x, step);
     throwIfAborted(run.signal);
     const { timestep } = level;
     const { cIn, cSkip, cOut } = sampler.precondition(level);
     const place = { evaluation, step };
     const input = scaled(x, cIn);
+    check(input, step);
     const answer = await run.predict(input, timestep, place);
     const output = answer === input ? combine([1, answer]) : answer; // the input's array will be used again
     throwIfAborted(run.signal);
-    if (output.length !== x.length) {
+    if (output.length !== input.length) {
       const where = describe(sampler, { ...place, timestep });
-      throw fail('runtimeFailed', `Network output of ${where}: ${output.length} values, expected ${x.length}.`);
+      throw fail('runtimeFailed', `Network output of ${where}: ${output.length} values, expected ${input.length}.`);
     }
     evaluation += 1;
     const estimate = sum<L>([cSkip, x], [cOut, output]);
@@ -160,8 +179,9 @@ export async function sampleWith<L extends Latent>(
   checkedRange(sampler.steps, begin, end);
   const n = run.latents.length;
   const arrays = createRecycler(allocate, n);
-  const combine = combiner(arrays.take);
-  const network = denoiser(allocate(n), combine, sampler, run);
+  const numbers = arithmetic(arrays.take);
+  const { combine } = numbers;
+  const network = denoiser(allocate(n), numbers, sampler, run);
   const noise = noiseSource(arrays.take, n, run.generator);
   let x = run.begin === undefined ? combine([sampler.initNoiseSigma, run.latents]) : run.latents;
   let memory: Memory<L> = [];
@@ -172,9 +192,9 @@ export async function sampleWith<L extends Latent>(
     network.check(next, step);
     x = run.afterStep?.(next, { step, next: interval.levels[step + 1] }) ?? next;
     memory = past;
-    arrays.keepOnly(new Set([x, ...network.inUse(), ...memory.flatMap((p) => [p.x, ...arraysOf(p.m)])]));
+    arrays.keepOnly(new Set([x, ...network.inUse(), ...memory.flatMap((p) => [...arraysOf(p.x), ...arraysOf(p.m)])]));
   }
-  network.settle(x);
+  network.settle(x, end - 1);
   throwIfAborted(run.signal);
   return { latents: x, evaluations: network.evaluations() };
 }

@@ -2,7 +2,7 @@
 import { promptText, toRow } from './chunks.js';
 import type { ClipTokenizer } from './clip-tokenizer.js';
 import { planCompel } from './compel-plan.js';
-import { parseCompel } from './compel.js';
+import { parseCompel, type CompelClause, type CompelPrompt, type Fragment } from './compel.js';
 import { checkWeight, quote, type PromptField } from './prompt-error.js';
 import {
   chunkCount,
@@ -22,6 +22,8 @@ export interface PromptOptions {
   readonly positive: string;
   /** Leave it out where guidance is off; then the plan has no negative side. `''` and `__BLANK__` are the empty prompt. */
   readonly negative?: string | undefined;
+  /** Text after each prompt that is outside its syntax and weighs 1; of several prompts in one, all get it, of clauses the last. */
+  readonly suffixes?: { readonly positive?: string | undefined; readonly negative?: string | undefined } | undefined;
   /** Default: none, brackets are text. */
   readonly weighting?: 'compel' | 'sdEmbeds' | undefined;
   /** One per text encoder, in the order of their states side by side: one, or SDXL's two. */
@@ -45,12 +47,13 @@ interface Dialect {
  * Without weighting and for `sdEmbeds` a prompt is cut every 75 ids; for `compel` after the last sentence, phrase or word before.
  * @throws invalidPositivePrompt, invalidNegativePrompt
  */
-export function planPrompt({ positive, negative, weighting, tokenizers, pooled = false }: PromptOptions): PromptPlan {
+export function planPrompt(options: PromptOptions): PromptPlan {
+  const { positive, negative, suffixes = {}, weighting, tokenizers, pooled = false } = options;
   const book = createCallBook();
   const read = DIALECTS[weighting ?? 'none'];
   const sides = [
-    read(promptText(positive), 'positivePrompt'),
-    ...(negative === undefined ? [] : [read(promptText(negative), 'negativePrompt')]),
+    read(promptText(positive), suffixes.positive ?? '', 'positivePrompt'),
+    ...(negative === undefined ? [] : [read(promptText(negative), suffixes.negative ?? '', 'negativePrompt')]),
   ].map((dialect) => ({
     dialect,
     clauses: tokenizers.map((tokenizer, encoder) => dialect.clauses({ tokenizer, add: book.adder(encoder) })),
@@ -112,9 +115,9 @@ function createCallBook(): {
 
 const DIALECTS = { none: readPlain, compel: readCompel, sdEmbeds: readSdEmbeds } as const;
 
-function readPlain(text: string): Dialect {
+function readPlain(text: string, suffix: string): Dialect {
   const rows = ({ tokenizer }: Pick<Planner, 'tokenizer'>): readonly Int32Array[] =>
-    cut(tokenizer.encode(text), tokenizer).map(({ ids }) => toRow(ids, tokenizer));
+    cut(tokenizer.encode(withSuffix(text, suffix)), tokenizer).map(({ ids }) => toRow(ids, tokenizer));
   return {
     origin: 'zero',
     clauses: (planner) => [oneClause(rows(planner).map((row) => ({ terms: [{ call: planner.add(row), share: 1 }] })))],
@@ -124,8 +127,8 @@ function readPlain(text: string): Dialect {
 }
 
 /** The hidden states times the weights. As in sd_embed, padding is the end token, whatever the tokenizer pads with. */
-function readSdEmbeds(text: string, field: PromptField): Dialect {
-  const fragments = parseSdEmbeds(text, field);
+function readSdEmbeds(text: string, suffix: string, field: PromptField): Dialect {
+  const fragments = [...parseSdEmbeds(text, field), ...suffixFragments(suffix)];
   for (const { text, weight } of fragments) checkWeight(field, weight, quote(text));
   const row = (ids: readonly number[], tokenizer: ClipTokenizer): Int32Array =>
     toRow(ids, { ...tokenizer, pad: tokenizer.eos });
@@ -154,14 +157,32 @@ function readSdEmbeds(text: string, field: PromptField): Dialect {
 }
 
 /** See {@link planCompel}. The pooled vector is that of the text as it was written, its operators too, cut at 75 ids. */
-function readCompel(text: string, field: PromptField): Dialect {
-  const prompt = parseCompel(text, field);
+function readCompel(text: string, suffix: string, field: PromptField): Dialect {
+  const prompt = appendToLast(parseCompel(text, field), suffixFragments(suffix));
   return {
     origin: 'empty',
     clauses: (planner) => planCompel(prompt, planner, field),
     empty: (tokenizer) => toRow([], tokenizer),
-    pooled: (tokenizer) => toRow(tokenizer.encode(text).slice(0, tokenizer.length - 2), tokenizer),
+    pooled: (tokenizer) => toRow(tokenizer.encode(withSuffix(text, suffix)).slice(0, tokenizer.length - 2), tokenizer),
   };
+}
+
+function withSuffix(text: string, suffix: string): string {
+  return [text, suffix].filter(Boolean).join(' ');
+}
+
+function suffixFragments(suffix: string): readonly Fragment[] {
+  return suffix === '' ? [] : [{ text: suffix, weight: 1 }];
+}
+
+/** The prompt with more at the end of its last clause; of a blend, at the end of each of its prompts. */
+function appendToLast({ clauses, weights }: CompelPrompt, more: readonly Fragment[]): CompelPrompt {
+  const last = clauses.length - 1;
+  const append = (clause: CompelClause): CompelClause =>
+    clause.kind === 'fragments'
+      ? { ...clause, fragments: [...clause.fragments, ...more] }
+      : { ...clause, prompts: clause.prompts.map((fragments) => [...fragments, ...more]) };
+  return { clauses: clauses.map((clause, i) => (i === last ? append(clause) : clause)), weights };
 }
 
 function oneClause(chunks: readonly ChunkPlan[]): Clause {

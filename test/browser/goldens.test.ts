@@ -20,9 +20,10 @@ const CASES = [
   'sd2v-default',
   'sdxl-long-prompt',
   'refiner-cfg-1',
-  'fewstep-turbo-1',
   'vae-taesd',
   'singlefile-sdxl',
+  'lora-locon',
+  'all-sd15',
 ];
 
 describe.each(['webgpu', 'wasm'] as const)('goldens in Chromium, %s', (backend) => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openServedPage, type ServedPage } from '../../scripts/lib/served-page.js';
 import type { Harness } from '../../scripts/page/harness.js';
 import { writeMicroModel } from '../micro-model.js';
+import type { AdaptReport, HandOverReport } from './runtime-page.js';
 
 let served: ServedPage;
 let folder: string;
@@ -13,20 +14,21 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'darkroom-micro-'));
   await writeMicroModel(folder);
   served = await openServedPage({ micro: folder });
+  await served.page.addScriptTag({ type: 'module', url: '/test/browser/runtime-page.ts' });
+  await served.page.waitForFunction(() => 'runtimePage' in globalThis);
 });
 afterAll(async () => {
   await served.close();
   await rm(folder, { recursive: true });
 });
 
-const harness = <T>(name: keyof Harness, ...args: readonly unknown[]): Promise<T> =>
+const call = <T>(object: 'harness' | 'runtimePage', name: string, ...args: readonly unknown[]): Promise<T> =>
   served.page.evaluate(
-    ([n, a]) =>
-      (Reflect.get(globalThis, 'harness') as Record<string, (...values: readonly unknown[]) => unknown>)[n as string]?.(
-        ...a,
-      ),
-    [name, args] as const,
+    ([o, n, a]) =>
+      (Reflect.get(globalThis, o) as Record<string, (...values: readonly unknown[]) => unknown>)[n]?.(...a),
+    [object, name, args] as const,
   ) as Promise<T>;
+const harness = <T>(name: keyof Harness, ...args: readonly unknown[]): Promise<T> => call('harness', name, ...args);
 
 describe('the GPU runtime', () => {
   it('chooses WebGPU, says why, and withholds what gives wrong numbers on this adapter', async () => {
@@ -65,5 +67,42 @@ describe('the GPU runtime', () => {
 
   it('stops within one step of an abort and frees nothing that the next picture needs', async () => {
     expect(await harness('abortRun', 'micro')).toEqual({ errors: ['aborted'], stepsAfter: 0, next: [] });
+  });
+});
+
+// The second build is chosen for good once it was asked for.
+describe.each(['jspi', 'asyncify'] as const)('changed weights, %s', (build) => {
+  it('are those of a file with the changes in it, need nothing of the file again, and leave nothing behind', async () => {
+    const report = await call<AdaptReport>('runtimePage', 'adapt', build);
+    expect(report.build).toBe(build);
+    for (const key of ['linear', 'kernel', 'kernelOfStrength2', 'otherSize'] as const)
+      expect(report[key], key).toBeLessThan(2e-4);
+    expect(report.moved).toBeGreaterThan(0.05);
+    expect(report.restored).toEqual([0, 0]);
+    const [first, ofLinear, ofKernel, last] = report.bindings;
+    expect(ofLinear).toBe(first);
+    expect(ofKernel).not.toBe(first);
+    expect(last).toBe(ofKernel);
+    expect(report.memory[1]).toEqual(report.memory[0]);
+    expect(report.failures.map(([code]) => code)).toEqual(['incompatibleLora', 'aborted']);
+    for (const [, before, after, off] of report.failures) {
+      expect(after).toEqual(before);
+      expect(off).toBe(0);
+    }
+    expect(new Set(Object.values(report.reads))).toEqual(new Set([1]));
+    expect(report.ends[1]).toEqual(report.ends[0]);
+  });
+
+  it('follow the formulas, every kind', async () => {
+    const off = await call<Readonly<Record<string, number>>>('runtimePage', 'kinds', build);
+    expect(Object.keys(off)).toHaveLength(13);
+    expect(Object.entries(off).filter(([, value]) => !(value < 5e-6))).toEqual([]);
+  });
+
+  it('pass results from session to session without reading them', async () => {
+    const report = await call<HandOverReport>('runtimePage', 'handOver', build);
+    expect(report).toMatchObject({ off: 0, offInto: 0 });
+    expect(report.memory[1]).toEqual(report.memory[0]);
+    expect(report.ends[1]).toEqual(report.ends[0]);
   });
 });

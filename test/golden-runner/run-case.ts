@@ -48,7 +48,11 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
     const engine = await engineFor(golden.models);
     const traces: PictureTrace[] = [];
     const pictures: WirePicture[] = [];
-    const request = { ...golden.request, outputFormat: 'PNG', taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8' };
+    const request = {
+      ...(await withPictures(folder, name, golden.request)),
+      outputFormat: 'PNG',
+      taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+    };
     const { errors } = await engine.run([request], {
       onEvent: (event) => void (event.kind === 'picture' && pictures.push(event.picture)),
       trace: (i) => {
@@ -66,6 +70,23 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
     const errors = toWireErrors(error);
     return finish(errors.every(isUnsupported) ? 'unsupported' : 'failed', [], describe(errors));
   }
+}
+
+/** The request, with pictures that it names beside the case as data URIs. */
+async function withPictures(folder: GoldenFolder, name: string, request: unknown): Promise<object> {
+  const replace = async (value: unknown): Promise<unknown> => {
+    if (typeof value === 'string' && /^[\w-]+\.png$/.test(value)) {
+      const bytes = await folder.read(`cases/${name}/${value}`);
+      return `data:image/png;base64,${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))}`;
+    }
+    if (Array.isArray(value)) return Promise.all(value.map(replace));
+    if (typeof value !== 'object' || value === null) return value;
+    const entries: readonly (readonly [string, unknown])[] = Object.entries(value);
+    return Object.fromEntries(
+      await Promise.all(entries.map(async ([key, inner]) => [key, await replace(inner)] as const)),
+    );
+  };
+  return Object(await replace(request)) as object;
 }
 
 async function comparePictures(

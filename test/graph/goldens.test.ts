@@ -13,7 +13,7 @@ afterAll(() => engines.dispose());
 
 /** Cases of families or parameters that are not built yet are in the folder for their intermediates only. */
 const cases = readdirSync(join(GOLDEN, 'cases')).filter((name) =>
-  /^(sd15|sd2v|sdxl|refiner|fewstep|vae|singlefile)-/.test(name),
+  /^(sd15|sd2v|sdxl|refiner|fewstep|vae|singlefile|lora|embedding|controlnet|all)-/.test(name),
 );
 
 describe('goldens, wasm', () => {

@@ -141,7 +141,12 @@ describe('docs/errors.md', () => {
       { ...without(), refiner: {}, controlNet: [{}], lora: [{}], embeddings: [{}], ipAdapters: [{}], maskImage: 'x' },
     ]);
     const { errors: untyped } = parseTasks([{}]);
-    const missing = [...problems, ...untyped].map(({ code }) => code).filter((code) => code.startsWith('missing'));
+    const others = ['imageUpload', 'controlNetPreprocess'].flatMap(
+      (taskType) => parseTasks([{ ...without(), taskType }]).errors,
+    );
+    const missing = [...problems, ...untyped, ...others]
+      .map(({ code }) => code)
+      .filter((code) => code.startsWith('missing'));
     const [, sentence = ''] = /Only these are reported: ([^.]+)\./s.exec(errors) ?? [];
     expect([...new Set(missing)].sort()).toEqual(
       [...sentence.matchAll(/`(\w+)`/g)].map(([, code = '']) => code).sort(),
@@ -161,6 +166,16 @@ function errorsOfBadValue(path: string): ReturnType<typeof parseTasks>['errors']
   const lists = ['controlNet', 'lora', 'embeddings', 'ipAdapters'];
   return [{}, 1].flatMap((bad) => {
     const value = child === undefined ? bad : lists.includes(name) ? [{ [child]: bad }] : { [child]: bad };
-    return parseTasks([{ ...rawTask(), [name]: value }]).errors;
+    const tasks = ['imageInference', 'imageUpload', 'controlNetPreprocess'].map((taskType) => ({
+      ...rawTask(),
+      taskType,
+      [name]: value,
+    }));
+    // The first that knows the parameter.
+    return (
+      tasks
+        .map((task) => parseTasks([task]).errors.filter(({ parameter }) => parameter === path))
+        .find((errors) => errors.length > 0) ?? []
+    );
   });
 }

@@ -16,6 +16,11 @@ export interface AutoencoderKLConfig {
   readonly usePostQuantConv: boolean;
   /** The sampler's latents are the autoencoder's times this. */
   readonly scalingFactor: number;
+  /**
+   * 16-channel autoencoders (FLUX, SD 3) shift as well: latents = (z − shiftFactor)·scalingFactor. 0 where the config has none. The pipelines of
+   * Stable Diffusion 1, 2 and XL ignore it, whatever it says.
+   */
+  readonly shiftFactor: number;
   /** Some SDXL autoencoders standardise each channel instead: latents = (z − mean)·scalingFactor/std. */
   readonly latentsMean: readonly number[] | undefined;
   readonly latentsStd: readonly number[] | undefined;
@@ -55,6 +60,7 @@ export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json
     useQuantConv: f.boolean('use_quant_conv', true),
     usePostQuantConv: f.boolean('use_post_quant_conv', true),
     scalingFactor: f.number('scaling_factor', 0.18215, { min: 1e-6, max: 1e6 }),
+    shiftFactor: f.number('shift_factor', 0, { min: -1e6, max: 1e6 }),
     latentsMean: perChannel(f, 'latents_mean', latentChannels),
     latentsStd: perChannel(f, 'latents_std', latentChannels),
   };

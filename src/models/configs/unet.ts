@@ -38,6 +38,9 @@ export interface UNetConfig {
   readonly sampleSize: number | undefined;
 }
 
+/** Of a UNet, what its first half needs: the half that a ControlNet copies. */
+export type UNetEncoderConfig = Omit<UNetConfig, 'outChannels' | 'upBlockTypes' | 'convOutKernel' | 'sampleSize'>;
+
 /** @throws invalidModelConfig, unsupportedModel */
 export function parseUNetConfig(json: unknown, where = 'unet/config.json'): UNetConfig {
   const f = fields(json, where);

@@ -40,7 +40,7 @@ export interface AttentionOptions {
   readonly heads: number;
   /** Token i sees tokens 0…i. */
   readonly causal: boolean;
-  /** Added to the scores of every head: `[1, 1, s, t]`. */
+  /** Added to the scores: `[1, 1 or heads, s, t]`. */
   readonly bias?: Value | undefined;
   /** Default 1/√(head size). */
   readonly scale?: number;

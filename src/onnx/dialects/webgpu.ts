@@ -127,7 +127,7 @@ function widenedAttention(at: Site, q: Value, k: Value, v: Value, options: Atten
     const padded = g.call('Pad', [reshape(at, x, [rows * heads, size]), g.ints([0, 0, 0, wide - size])], { scope });
     return reshape(at, padded, [rows, heads * wide]);
   };
-  const y = fusedAttention(at, widen(q), widen(k), widen(v), { ...options, scale: 1 / Math.sqrt(size) });
+  const y = fusedAttention(at, widen(q), widen(k), widen(v), { scale: 1 / Math.sqrt(size), ...options });
   const rows = y.shape[0] ?? 0;
   const cut = g.call('Slice', [reshape(at, y, [rows * heads, wide]), g.ints([0]), g.ints([size]), g.ints([1])], {
     scope,

@@ -4,7 +4,7 @@
  *
  * Lu et al. 2022a "DPM-Solver" (arXiv 2206.00927), Lu et al. 2022b "DPM-Solver++" (arXiv 2211.01095).
  */
-import { settled, type Latent, type Term } from '../latent.js';
+import { settled, type Latent, type Term, type Vector } from '../latent.js';
 import { logSnr, type Level } from '../level.js';
 import { orderAt } from './linear-multistep.js';
 import { impliedNoise, once, skippingIdleSteps, type Env, type Memory, type Past, type Rule } from './rule.js';
@@ -58,7 +58,7 @@ function exponential({ form, sde }: DpmSettings, from: Level, to: Level): Expone
 /** `scale·x + gain·Σ w_j·m_j + s·z`, weights newest first. */
 function advance<L extends Latent>(
   { scale, gain, s }: Exponential,
-  x: L,
+  x: Vector<L>,
   past: Memory<L>,
   weights: readonly number[],
   { combine, noise }: Env<L>,
@@ -71,11 +71,11 @@ function advance<L extends Latent>(
   return combine([scale, x], ...terms, ...(sde ? [[s, noise()] as const] : []));
 }
 
-/** The model value at `level`, remembered: as a sum while few are needed at once, else computed. */
+/** The model value at `level`, remembered: as a sum of two arrays while one pass can add them all up, else computed. */
 async function evaluate<L extends Latent>(x: L, level: Level, env: Env<L>, settings: DpmSettings): Promise<Past<L>> {
   const denoised = await env.denoise(x, level);
   const m = settings.form === 'data' ? denoised : impliedNoise(x, denoised, level);
-  return { level, x, m: settings.order <= 2 && !settings.sde ? m : settled(m, env.combine) };
+  return { level, x, m: settings.order <= 2 ? m : settled(m, env.combine) };
 }
 
 /**

@@ -9,8 +9,11 @@ import { sameLevel, type Interval, type Level } from '../level.js';
 
 /** What a rule may ask for. */
 export interface Env<L extends Latent> {
-  /** x̂₀ = D(x; level): one evaluation of the network. The estimate is a sum that is not computed yet. */
-  readonly denoise: (x: L, level: Level) => Promise<Sum<L>>;
+  /**
+   * x̂₀ = D(x; level): one evaluation of the network. The estimate is a sum that is not computed yet, and so may x be, of
+   * which only the scaled input is then computed.
+   */
+  readonly denoise: (x: Vector<L>, level: Level) => Promise<Sum<L>>;
   /** Fresh unit normal noise of the latent's length. Each call draws on from the picture's generator. */
   readonly noise: () => L;
   /** `a·x + b·y + …` */
@@ -20,7 +23,7 @@ export interface Env<L extends Latent> {
 /** An earlier evaluation, as multistep rules remember it. `m` is the rule's model value: x̂₀ or the noise ε̂. */
 export interface Past<L extends Latent> {
   readonly level: Level;
-  readonly x: L;
+  readonly x: Vector<L>;
   readonly m: Vector<L>;
 }
 

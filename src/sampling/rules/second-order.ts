@@ -11,7 +11,7 @@ function alongSlope<L extends Latent>(x: Vector<L>, from: Level, to: Level, { at
 }
 
 interface Slope<L extends Latent> {
-  readonly at: L;
+  readonly at: Vector<L>;
   readonly denoised: Vector<L>;
   readonly level: Level;
 }
@@ -29,8 +29,8 @@ export function heun(clip: number | undefined): Rule {
     visits: ({ from, to }) => (to.sigma === 0 ? [from] : [from, to]),
     step: async (x, { from, to }, { denoise, combine }) => {
       const denoised = restrained(await denoise(x, from), combine);
-      const euler = combine([1, transfer(x, denoised, from, to)]);
-      if (to.sigma === 0) return [euler, []];
+      const euler = transfer(x, denoised, from, to);
+      if (to.sigma === 0) return [combine([1, euler]), []];
       const denoisedNext = restrained(await denoise(euler, to), combine);
       // x + ½(σ' − σ)(d + d'), of which Euler's step already is x + (σ' − σ)·d
       const again = alongSlope(x, from, to, { at: euler, denoised: denoisedNext, level: to });
@@ -57,7 +57,7 @@ export function midpoint(isAncestral: boolean): Rule {
       const [via] = interval.via;
       const denoised = await denoise(x, from);
       if (via === undefined) return [combine([1, transfer(x, denoised, from, to)]), []];
-      const middle = combine([1, transfer(x, denoised, from, via)]);
+      const middle = transfer(x, denoised, from, via);
       const slope = { at: middle, denoised: await denoise(middle, via), level: via };
       if (!isAncestral) return [combine([1, alongSlope(x, from, to, slope)]), []];
       const down = { ...to, sigma: sigmaDown(from, to) };

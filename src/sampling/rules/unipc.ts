@@ -1,5 +1,5 @@
 /** @file UniPC: a predictor, and a corrector that uses the evaluation of the next step (Zhao et al. 2023, arXiv 2302.04867). */
-import { settled, type Combine, type Latent, type Term, type Vector } from '../latent.js';
+import { settled, sum, type Latent, type Sum, type Term, type Vector } from '../latent.js';
 import { logSnr, sameLevel, type Interval, type Level } from '../level.js';
 import { lagrangeBasis } from '../polynomial.js';
 import type { Form } from './dpm-solver.js';
@@ -30,6 +30,22 @@ function differenceWeights(places: readonly number[], k: number, b: number): num
   return places.map((_, m) => lagrangeBasis(places, m).reduce((sum, c, n) => sum + c * (moments[n] ?? 0), 0));
 }
 
+/** `x' = scale·x + rest`, the rest a sum of model values. */
+interface Update<L extends Latent> {
+  readonly x: Vector<L>;
+  readonly scale: number;
+  readonly rest: Sum<L>;
+}
+
+const updated = <L extends Latent>({ x, scale, rest }: Update<L>): Sum<L> => sum([scale, x], [1, rest]);
+
+/**
+ * x in terms of the x' it led to: x = (x' − rest)/scale. A corrected latent is so never computed, as only the next
+ * corrector asks for it, which has x' at hand. An update to σ = 0 cannot be undone, and none follows it.
+ */
+const originOf = <L extends Latent>(next: L, { x, scale, rest }: Update<L>): Vector<L> =>
+  scale === 0 ? x : sum<L>([1 / scale, next], [-1 / scale, rest]);
+
 /**
  * From memory[0] to `to` with the differences to the older evaluations, and for the corrector to the one at `to` (UniP-p, UniC-p).
  * `x' = scale·x − gain·((eᵏ − 1)·m₀ + B·Σ a_m·(m_m − m₀)/r_m)`
@@ -39,8 +55,7 @@ function unified<L extends Latent>(
   to: Level,
   atTarget: Vector<L> | undefined,
   { form, basis }: UniPcSettings,
-  combine: Combine<L>,
-): L {
+): Update<L> {
   const [start, ...older] = memory;
   if (start === undefined) throw new RangeError('UniPC steps from an evaluation');
   const from = start.level;
@@ -54,8 +69,7 @@ function unified<L extends Latent>(
   const weights = places.length === 1 ? [0.5] : differenceWeights(places, k, b);
   const factors = places.map((r, m) => (-gain * b * (weights[m] ?? 0)) / r);
   const own = -gain * Math.expm1(k) - factors.reduce((sum, f) => sum + f, 0);
-  const terms = values.map((m, j): Term<L> => [factors[j] ?? 0, m]);
-  return combine([scale, start.x], [own, start.m], ...terms);
+  return { x: start.x, scale, rest: sum([own, start.m], ...values.map((m, j): Term<L> => [factors[j] ?? 0, m])) };
 }
 
 /** UniPC-p: `order` p, `B(h)` and the prediction form as set. */
@@ -72,12 +86,13 @@ export function unipc(settings: UniPcSettings): Rule {
       const m = settled(form === 'data' ? denoised : impliedNoise(predicted, denoised, from), combine);
       const correct = memory.length > 0 && !uncorrected.includes(index - 1);
       const used = memory.slice(0, orderOf(index - 1, interval, memory.length));
-      const x = correct ? unified(used, from, m, settings, combine) : predicted;
+      const x = correct ? updated(unified(used, from, m, settings)) : predicted;
       // A step of no length (a repeated level) has its corrector and nothing else.
-      if (sameLevel(from, to)) return [x, memory];
+      if (sameLevel(from, to)) return [settled(x, combine), memory];
       const past = [{ level: from, x, m }, ...memory].slice(0, order + 1);
-      const next = unified(past.slice(0, orderOf(index, interval, past.length)), to, undefined, settings, combine);
-      return [next, past];
+      const update = unified(past.slice(0, orderOf(index, interval, past.length)), to, undefined, settings);
+      const next = combine([1, updated(update)]);
+      return [next, [{ level: from, x: originOf(next, update), m }, ...memory].slice(0, order + 1)];
     },
   };
 }

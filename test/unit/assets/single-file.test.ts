@@ -52,7 +52,6 @@ describe.each([
   ['sd15-single-bf16-junk', 'sd15-tiny', { unet: 684, vae: 244, encoders: [68] }],
   ['sd2v-single', 'sd2v-tiny', { unet: 684, vae: 244, encoders: [68] }],
   ['sdxl-single', 'sdxl-tiny', { unet: 618, vae: 244, encoders: [68, 69] }],
-  ['sdxl-refiner-single', 'sdxl-refiner-tiny', { unet: 778, vae: 244, encoders: [69] }],
 ])('%s', (name, folderName, counts) => {
   const both = async (): Promise<readonly [ModelFiles, ModelFiles]> =>
     Promise.all([openModelFiles(golden(name)), openModelFiles(golden(folderName))]);

@@ -76,3 +76,12 @@ export async function problemOf(action: () => unknown): Promise<WireError> {
   }
   throw new Error('nothing was thrown');
 }
+
+/** Compares many bytes; `toEqual` takes seconds for a megabyte. */
+export function expectBytes(got: Uint8Array, expected: Uint8Array): void {
+  const differs = expected.findIndex((byte, i) => got[i] !== byte);
+  if (got.length === expected.length && differs < 0) return;
+  throw new Error(
+    `${got.length} bytes, ${expected.length} were expected; the first that differs is at ${differs} (${got[differs]}, not ${expected[differs]})`,
+  );
+}

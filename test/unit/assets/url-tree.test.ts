@@ -66,6 +66,8 @@ beforeEach(() => {
 
 const deps = {
   fetch,
+  now: () => Date.UTC(2030, 0, 1),
+  random: () => 0.5, // waits as they are, without chance
   sleep: (ms: number): Promise<void> => {
     waits.push(ms);
     return Promise.resolve();
@@ -153,16 +155,50 @@ describe('urlTree', () => {
   });
 
   it.each([
-    [500, 'the server answered 500 Internal Server Error (after 3 tries)', 3],
-    [429, 'the server answered 429 Too Many Requests (after 3 tries)', 3],
-    [403, 'the server answered 403 Forbidden', 1],
-    [401, 'the server answered 401 Unauthorized', 1],
+    [500, 'could not be downloaded: the server answered 500 (after 3 tries)', 3],
+    [429, 'could not be downloaded: the server answered 429 (after 3 tries)', 3],
+    [400, 'could not be downloaded: the server answered 400.', 1],
   ])('reports status %d', async (status, what, requests) => {
     const problem = await problemOf(() => open(plain('', status)));
     expect(problem.code).toBe('downloadFailed');
     expect(problem.message).toContain(what);
     expect(log).toHaveLength(requests);
-    if (status < 404) expect(problem.hint).toContain('login');
+  });
+
+  it.each([401, 403])('says how to give a token at %d', async (status) => {
+    const problem = await problemOf(() => open(plain('', status, { 'x-error-code': 'GatedRepo' })));
+    expect(problem.code).toBe('accessDenied');
+    expect(problem.message).toContain(`may not be read: the server answered ${status} (GatedRepo).`);
+    expect(problem.hint).toContain(`authorization: { '${new URL(origin).host}': 'Bearer …' }`);
+    expect(log).toHaveLength(1);
+  });
+
+  it.each([
+    ['7', 7000],
+    [new Date(Date.UTC(2030, 0, 1, 0, 0, 20)).toUTCString(), 20_000],
+    ['86400', 120_000],
+    ['soon', 500],
+  ])('waits as long as the server asks for: %s', async (retryAfter, ms) => {
+    const source = await open((request, response, nth) =>
+      nth === 0
+        ? plain('', 429, { 'retry-after': retryAfter })(request, response, nth)
+        : ranged(file)(request, response, nth),
+    );
+    expect(source?.size).toBe(file.length);
+    expect(waits).toEqual([ms]);
+  });
+
+  it('gives a silent connection up', async () => {
+    const silent: Handler = (request, response, nth) => {
+      if (nth === 2) return ranged(file)(request, response, nth);
+      response.writeHead(206, { 'content-length': '65536', 'content-range': `bytes 0-65535/${file.length}` });
+      if (nth === 1) response.write(file.subarray(0, 1000)); // then nothing; the first time not even headers leave
+    };
+    const name = `f${names++}`;
+    routes.set(`/models/${name}`, silent);
+    const source = await urlTree(`${origin}/models`, { ...deps, stallMs: 100 }).open(name);
+    expect(source?.size).toBe(file.length);
+    expect(waits).toEqual([500, 1000]);
   });
 
   it('reports a network that fails, without query and password', async () => {

@@ -76,6 +76,10 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
       return Promise.resolve();
     },
     willItFit: () => Promise.resolve({ ok: true, value: FIT }),
+    listImages: () => overrides.listImages?.() ?? Promise.resolve({ ok: true, value: [] }),
+    readImage: (imageUUID) => overrides.readImage?.(imageUUID) ?? Promise.reject(new Error('No picture is kept here.')),
+    deleteImage: (imageUUID) => overrides.deleteImage?.(imageUUID) ?? Promise.resolve({ ok: true, value: false }),
+    clearImages: () => overrides.clearImages?.() ?? Promise.resolve({ ok: true, value: undefined }),
     memory: () => overrides.memory?.() ?? Promise.resolve({ gpuBytes: 12, gpuBuffers: 3 }),
     dispose: () => {
       calls.push('dispose');

@@ -87,7 +87,12 @@ describe('results', () => {
     const untyped: object = { negativePrompt: undefined };
     await darkroom.imageInference(Object.assign({ ...REQUEST, seed }, untyped));
     const [sent] = workers[0]?.tasks ?? [];
-    expect(sent).toEqual({ ...REQUEST, seed, taskUUID: expect.stringMatching(/^[0-9a-f-]{36}$/) as string });
+    expect(sent).toEqual({
+      ...REQUEST,
+      seed,
+      taskType: 'imageInference',
+      taskUUID: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+    });
     await darkroom.imageInference({ ...REQUEST, taskUUID: TASK.taskUUID });
     expect(workers[0]?.tasks[1]).toMatchObject({ taskUUID: TASK.taskUUID });
   });

@@ -6,10 +6,12 @@ import { elementCount } from '../../../src/base/dtype.js';
 import { vaeDecoderGraph, vaeEncoderGraph } from '../../../src/graphs/autoencoder-kl.js';
 import { tinyDecoderGraph } from '../../../src/graphs/autoencoder-tiny.js';
 import { clipTextGraph } from '../../../src/graphs/clip-text.js';
+import { controlNetGraph, controlNetHintGraph } from '../../../src/graphs/controlnet.js';
 import { unetGraph } from '../../../src/graphs/unet.js';
 import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
 import { parseAutoencoderTinyConfig } from '../../../src/models/configs/autoencoder-tiny.js';
 import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
+import { parseControlNetConfig } from '../../../src/models/configs/controlnet.js';
 import { parseUNetConfig } from '../../../src/models/configs/unet.js';
 import { wasmDialect } from '../../../src/onnx/dialects/wasm.js';
 import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
@@ -55,6 +57,19 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))(
         const graph = unetGraph(parseUNetConfig(config), { batch: 2, height: 64, width: 64, textTokens: 77 }, options);
         const expected = new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)]));
         expect(weightsOf(graph)).toEqual(expected);
+        expect(Object.values(tensors).reduce((sum, shape) => sum + elementCount(shape), 0)).toBe(parameters);
+      },
+    );
+
+    it.each(['sd15-controlnet', 'sdxl-controlnet'])(
+      '%s, with the embedding of its guide, reads exactly the published weights',
+      (name) => {
+        const { config, tensors, parameters } = published(name);
+        const parsed = parseControlNetConfig(config);
+        const shape = { batch: 2, height: 64, width: 64, textTokens: 77 };
+        const graphs = [controlNetHintGraph(parsed, shape, options), controlNetGraph(parsed, shape, options)];
+        const expected = new Map(Object.entries(tensors).map(([key, shape]) => [key, squeeze(shape)]));
+        expect(weightsOf(...graphs)).toEqual(expected);
         expect(Object.values(tensors).reduce((sum, shape) => sum + elementCount(shape), 0)).toBe(parameters);
       },
     );

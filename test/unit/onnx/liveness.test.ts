@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { createGraphBuilder, type GraphBuilder } from '../../../src/onnx/builder.js';
-import { EMPTY_POOL, runOnPool } from '../../../src/onnx/buffer-pool.js';
+import { EMPTY_POOL, giveBack, runOnPool } from '../../../src/onnx/buffer-pool.js';
 import { executionOrder, peakLiveBytes } from '../../../src/onnx/liveness.js';
 import type { Graph, Value } from '../../../src/onnx/types.js';
 
@@ -60,6 +60,20 @@ const convs = (count: number): Graph =>
     return x;
   });
 
+const kernelsOf = (graph: Graph): ReadonlySet<Value> => new Set(graph.weights.map(({ value }) => value));
+
+/** Each with a kernel of its own. */
+const ownConvs = (count: number): Graph =>
+  graphOf((g) => {
+    let x = g.input('x', 'float32', [1, 24, 24, 8]);
+    const attributes = { kernel_shape: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1], dilations: [1, 1], group: 1 };
+    for (let i = 0; i < count; i++) {
+      const w = g.weight(`w${i}`, [8, 8, 3, 3], { use: 'conv', dtype: 'float32' });
+      x = g.call('Conv', [x, w, undefined], { domain: 'com.ms.internal.nhwc', attributes });
+    }
+    return x;
+  });
+
 const shapeOf40 = (i: number): readonly number[] => {
   if (i < 13) return [2 ** i, 10 * 2 ** (12 - i)];
   return i < 26 ? [2 ** (i - 13), 2 ** (25 - i), 10] : [2 ** (i - 26), 5, 2 ** (39 - i)];
@@ -86,6 +100,26 @@ describe('the buffers of a run', () => {
     ['6 convolutions: nothing of their own', convs(6), 4 * 18432],
   ])('%s', (_, graph, bytes) => {
     expect(runOnPool(EMPTY_POOL, graph).pool.bytes).toBe(bytes);
+  });
+
+  it.each([
+    ['6 convolutions of kernels that are inputs: turned ones wait for a submit', ownConvs(6), 4 * 18432 + 6 * 2304],
+    ['12 of them: 16 dispatches to a submit, two for each', ownConvs(12), 4 * 18432 + 8 * 2304],
+  ])('%s', (_, graph, bytes) => {
+    expect(runOnPool(EMPTY_POOL, graph, { turned: kernelsOf(graph) }).pool.bytes).toBe(bytes);
+  });
+
+  it('leave out inputs on the device, and hold outputs there until they are given back', () => {
+    const graph = relus(4, [1000, 4]);
+    const kept = { onDevice: new Set(['y']) };
+    expect(runOnPool(EMPTY_POOL, graph, kept).pool.bytes).toBe(4 * 16000);
+    expect(runOnPool(EMPTY_POOL, graph, { onDevice: new Set(['x']) }).pool.bytes).toBe(3 * 16000);
+    const both = { onDevice: new Set(['x', 'y']) };
+    const { pool } = runOnPool(EMPTY_POOL, graph, both);
+    const other = relus(1, [1000, 4]);
+    expect(runOnPool(pool, other, both).pool.bytes).toBe(pool.bytes + 16000); // nothing was submitted since
+    const back = runOnPool(giveBack(pool, graph, both), other).pool;
+    expect(runOnPool(back, other).pool.bytes).toBe(pool.bytes + 16000);
   });
 
   it('take one more in the second run where all were given back after the last submit', () => {

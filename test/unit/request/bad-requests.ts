@@ -3,7 +3,7 @@
  * (https://runware.ai/docs/en/image-inference/api-reference), typed in here, not imported.
  */
 import type { WireError } from '../../../src/base/errors.js';
-import type { Patch } from './raw-task.js';
+import { PICTURE, type Patch } from './raw-task.js';
 
 export type BadRow = readonly [name: string, patch: Patch, ...errors: readonly Partial<WireError>[]];
 
@@ -36,17 +36,19 @@ const uuid = { code: 'invalidTaskUUID', parameter: 'taskUUID', type: 'string' } 
 const cost = { code: 'invalidIncludeCost', parameter: 'includeCost', allowedValues: [true, false] } as const;
 const conflict = (parameter: string) => ({ code: 'conflictParameters', parameter }) as const;
 
+const TASK_TYPES = ['imageInference', 'controlNetPreprocess', 'imageControlNetPreProcess', 'imageUpload'];
+
 const IDENTITY: readonly BadRow[] = [
-  ['taskType absent', { taskType: undefined }, { code: 'missingTaskType', allowedValues: ['imageInference'] }],
+  ['taskType absent', { taskType: undefined }, { code: 'missingTaskType', allowedValues: TASK_TYPES }],
   ['taskType null', { taskType: null }, { code: 'invalidTaskType', parameter: 'taskType' }],
   ['taskType a number', { taskType: 7 }, { code: 'invalidTaskType', type: 'string' }],
-  ['taskType empty', { taskType: '' }, { code: 'unsupportedTaskType', allowedValues: ['imageInference'] }],
+  ['taskType empty', { taskType: '' }, { code: 'unsupportedTaskType', allowedValues: TASK_TYPES }],
   ['taskType in other capitals', { taskType: 'imageinference' }, { code: 'unsupportedTaskType' }],
-  ...['imageUpload', 'controlNetPreprocess', 'imageUpscale', 'photoMaker', 'getResponse', 'promptEnhance'].map(
+  ...['imageMasking', 'controlnetpreprocess', 'imageUpscale', 'photoMaker', 'getResponse', 'promptEnhance'].map(
     (taskType): BadRow => [
       `taskType ${taskType}`,
       { taskType },
-      { code: 'unsupportedTaskType', parameter: 'taskType', taskType, allowedValues: ['imageInference'] },
+      { code: 'unsupportedTaskType', parameter: 'taskType', taskType, allowedValues: TASK_TYPES },
     ],
   ),
   ['taskUUID absent', { taskUUID: undefined }, { code: 'missingTaskUUID', parameter: 'taskUUID', type: 'string' }],
@@ -228,7 +230,7 @@ const REFINER: readonly BadRow[] = [
 ];
 
 const net = (more: object, steps?: number): Patch => ({
-  controlNet: [{ model: 'canny', guideImage: 'guide.png', ...more }],
+  controlNet: [{ model: 'canny', guideImage: PICTURE, ...more }],
   steps,
 });
 const weight = { code: 'invalidControlNetWeight', parameter: 'controlNet.weight', min: 0, max: 1 } as const;
@@ -250,6 +252,7 @@ const CONTROLNET: readonly BadRow[] = [
     { code: 'missingControlNetGuideImage', parameter: 'controlNet.guideImage' },
   ],
   ['guideImage empty', net({ guideImage: '' }), { code: 'invalidControlNetGuideImage' }],
+  ['guideImage a file name', net({ guideImage: 'guide.png' }), { code: 'invalidControlNetGuideImage' }],
   ['guideImage a number', net({ guideImage: 1 }), { code: 'invalidControlNetGuideImage', type: 'string' }],
   ['weight −0.01', net({ weight: -0.01 }), weight],
   ['weight 1.01', net({ weight: 1.01 }), weight],
@@ -290,8 +293,8 @@ const CONTROLNET: readonly BadRow[] = [
     'two entries, each with its own problem',
     {
       controlNet: [
-        { model: 'a', guideImage: 'g', weight: 2 },
-        { model: '', guideImage: 'g' },
+        { model: 'a', guideImage: PICTURE, weight: 2 },
+        { model: '', guideImage: PICTURE },
       ],
     },
     weight,
@@ -320,13 +323,13 @@ const ADDONS: readonly BadRow[] = (['lora', 'embeddings'] as const).flatMap((nam
   ];
 });
 
-const withSeed = (more: object): Patch => ({ seedImage: 'seed.png', ...more });
+const withSeed = (more: object): Patch => ({ seedImage: PICTURE, ...more });
 const accelerator = (more: object, steps?: number): Patch => ({ acceleratorOptions: more, steps });
 
 const OTHERS: readonly BadRow[] = [
   ['seedImage empty', { seedImage: '' }, { code: 'invalidSeedImage' }],
   ['maskImage a number', withSeed({ maskImage: 5 }), { code: 'invalidMaskImage' }],
-  ['maskImage without seedImage', { maskImage: 'm.png' }, { code: 'missingSeedImage', parameter: 'seedImage' }],
+  ['maskImage without seedImage', { maskImage: PICTURE }, { code: 'missingSeedImage', parameter: 'seedImage' }],
   ['outpaint without seedImage', { outpaint: { top: 64 } }, { code: 'missingSeedImage' }],
   ['maskMargin 31', { maskMargin: 31 }, { code: 'invalidMaskMargin', min: 32, max: 128 }],
   ['maskMargin 129', { maskMargin: 129 }, { code: 'invalidMaskMargin', min: 32, max: 128 }],
@@ -335,11 +338,11 @@ const OTHERS: readonly BadRow[] = [
   ['outpaint 65', withSeed({ outpaint: { left: 65 } }), { code: 'invalidOutpaintLeft', min: 0, multiplier: 64 }],
   ['outpaint −64', withSeed({ outpaint: { top: -64 } }), { code: 'invalidOutpaintTop', parameter: 'outpaint.top' }],
   ['outpaint blur 33', withSeed({ outpaint: { blur: 33 } }), { code: 'invalidOutpaintBlur', min: 0, max: 32 }],
-  ['referenceImages a string', { referenceImages: 'a.png' }, { code: 'invalidReferenceImages', type: 'string[]' }],
+  ['referenceImages a string', { referenceImages: PICTURE }, { code: 'invalidReferenceImages', type: 'string[]' }],
   ['referenceImages of numbers', { referenceImages: [1] }, { code: 'invalidReferenceImages', type: 'string' }],
   [
     'ipAdapters weight 2',
-    { ipAdapters: [{ model: 'm', guideImage: 'g', weight: 2 }] },
+    { ipAdapters: [{ model: 'm', guideImage: PICTURE, weight: 2 }] },
     { code: 'invalidIpAdaptersWeight' },
   ],
   ['ipAdapters without guide', { ipAdapters: [{ model: 'm' }] }, { code: 'missingIpAdaptersGuideImage' }],

@@ -7,7 +7,7 @@ import { TASK_PARAMETERS } from '../../../src/request/parameters.js';
 import { type Scope, root } from '../../../src/request/place.js';
 import { checkProperties } from '../../../src/request/rules.js';
 import { parseTasks } from '../../../src/request/tasks.js';
-import { OTHER_UUID, TASK_UUID, type Patch, rawTask } from './raw-task.js';
+import { OTHER_UUID, PICTURE, TASK_UUID, type Patch, inference, rawTask } from './raw-task.js';
 
 const defaults = { newUUID: () => TASK_UUID };
 const least = { positivePrompt: 'a red fox', model: 'sd15-tiny' };
@@ -32,8 +32,8 @@ describe('what may be left out', () => {
   });
 
   test('the model, when there is a default one', () => {
-    expect(parseRequest({ positivePrompt: 'a fox' }, { ...defaults, model: 'demo' }).model).toBe('demo');
-    expect(parseRequest(least, { ...defaults, model: 'demo' }).model).toBe('sd15-tiny');
+    expect(inference(parseRequest({ positivePrompt: 'a fox' }, { ...defaults, model: 'demo' })).model).toBe('demo');
+    expect(inference(parseRequest(least, { ...defaults, model: 'demo' })).model).toBe('sd15-tiny');
     expect(refusal({ positivePrompt: 'a fox' }).errors).toMatchObject([{ code: 'missingModel', taskUUID: TASK_UUID }]);
   });
 
@@ -95,7 +95,9 @@ describe('inside objects', () => {
   /** The carried parameters as the SDK's dialect reads them, whether or not they have an effect today. */
   function controlNetOf(entry: object, dialect: Scope['dialect']) {
     const scope: Scope = { dialect, prefix: '', steps: 20, errors: [], warnings: [] };
-    const values = new Map(Object.entries({ ...rawTask(), controlNet: [{ model: 'c', guideImage: 'g', ...entry }] }));
+    const values = new Map(
+      Object.entries({ ...rawTask(), controlNet: [{ model: 'c', guideImage: PICTURE, ...entry }] }),
+    );
     const { valid } = checkProperties(TASK_PARAMETERS, values, root(scope));
     return { net: valid.controlNet?.[0], codes: scope.errors.map(({ code }) => code) };
   }
@@ -141,7 +143,7 @@ describe('refusals', () => {
   });
 
   test('other task types', () => {
-    expect(refusal({ ...least, taskType: 'imageUpload' })).toMatchObject({ code: 'unsupportedTaskType' });
+    expect(refusal({ ...least, taskType: 'imageUpscale' })).toMatchObject({ code: 'unsupportedTaskType' });
   });
 
   test('width and height are both or each absent', () => {

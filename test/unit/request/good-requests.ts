@@ -1,11 +1,11 @@
 /** @file Requests that must pass, at the edges of the cloud's ranges, with what the checked task must say. */
-import type { Patch } from './raw-task.js';
+import { PICTURE, type Patch } from './raw-task.js';
 
 /** `carried`: what the checked properties must contain (default: the patch itself). */
 export type GoodRow = readonly [name: string, patch: Patch, carried?: Patch];
 
 const net = (more: object, steps?: number): Patch => ({
-  controlNet: [{ model: 'canny', guideImage: 'guide.png', weight: 1, controlMode: 'balanced', ...more }],
+  controlNet: [{ model: 'canny', guideImage: PICTURE, weight: 1, controlMode: 'balanced', ...more }],
   ...(steps === undefined ? {} : { steps }),
 });
 const refiner = (more: object, steps = 40): Patch => ({ steps, refiner: { model: 'r', ...more } });
@@ -77,8 +77,8 @@ export const GOOD_ROWS: readonly GoodRow[] = [
   ['refiner at 99 %', refiner({ startStepPercentage: 99 })],
   [
     'controlNet defaults',
-    { controlNet: [{ model: 'canny', guideImage: 'g.png' }] },
-    { controlNet: [{ model: 'canny', guideImage: 'g.png', weight: 1, controlMode: 'balanced' }] },
+    { controlNet: [{ model: 'canny', guideImage: PICTURE }] },
+    { controlNet: [{ model: 'canny', guideImage: PICTURE, weight: 1, controlMode: 'balanced' }] },
   ],
   ['controlNet weight 0', net({ weight: 0 })],
   ['controlNet first to last step', net({ startStep: 1, endStep: 20 })],
@@ -97,7 +97,7 @@ export const GOOD_ROWS: readonly GoodRow[] = [
     {
       controlNet: ['prompt', 'balanced'].map((controlMode) => ({
         model: 'c',
-        guideImage: 'g',
+        guideImage: PICTURE,
         weight: 0.5,
         controlMode,
       })),
@@ -119,8 +119,8 @@ export const GOOD_ROWS: readonly GoodRow[] = [
   ['lora of 100', { lora: new Array(100).fill({ model: 'a', weight: 0.1 }) }],
   ['embeddings', { embeddings: [{ model: 'e', weight: -0.5 }] }],
   ['seedImage', { seedImage: 'data:image/png;base64,AAAA', strength: 0.5 }],
-  ['strength 0', { seedImage: 's', strength: 0 }],
-  ['strength 1', { seedImage: 's', strength: 1 }],
-  ['maskImage', { seedImage: 's', maskImage: 'm', maskMargin: 32 }],
-  ['maskMargin 128', { seedImage: 's', maskImage: 'm', maskMargin: 128 }],
+  ['strength 0', { seedImage: PICTURE, strength: 0 }],
+  ['strength 1', { seedImage: PICTURE, strength: 1 }],
+  ['maskImage', { seedImage: PICTURE, maskImage: PICTURE, maskMargin: 32 }],
+  ['maskMargin 128', { seedImage: PICTURE, maskImage: PICTURE, maskMargin: 128 }],
 ];

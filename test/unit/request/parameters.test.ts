@@ -149,7 +149,7 @@ describe('messages', () => {
     [{ lora: [{ model: 'a' }, { model: 'b', weight: 5 }] }, "'lora[1].weight': got 5, expected a number from -4 to 4."],
     [{ controlNet: new Array(200).fill(0) }, 'got 200 entries, expected an array of at most 100 entries.'],
     [{ refiner: { model: 'r', startStep: 30 } }, "'refiner.startStep': got 30, expected an integer from 2 to 20."],
-    [{ taskType: 'imageUpload' }, "'taskType': got \"imageUpload\", expected one of 'imageInference'."],
+    [{ taskType: 'imageUpscale' }, "'taskType': got \"imageUpscale\", expected one of 'imageInference', 'controlNet"],
   ])('of problem %#', (patch, part) => {
     expect(problemsOf(patch)[0]?.message).toContain(part);
   });

@@ -10,7 +10,7 @@ import { checkProperties } from '../../../src/request/rules.js';
 import { SCHEDULER_NAMES } from '../../../src/request/scheduler-names.js';
 import { parseTasks } from '../../../src/request/tasks.js';
 import { toWireTask } from '../../../src/request/wire-form.js';
-import { TASK_UUID, rawTask } from './raw-task.js';
+import { PICTURE, TASK_UUID, inference, rawTask } from './raw-task.js';
 
 const anything = fc.anything({
   withBigInt: true,
@@ -128,7 +128,7 @@ const nested = {
         fc.record(
           {
             model,
-            guideImage: model,
+            guideImage: fc.constantFrom(PICTURE, TASK_UUID, 'data:image/png;base64,AAAA', 'A'.repeat(40)),
             weight: weight(0, 1),
             controlMode: fc.constantFrom('prompt', 'controlnet', 'balanced'),
           },
@@ -160,7 +160,7 @@ describe('valid tasks', () => {
         const { outputFormat = 'JPG', ...rest } = sent;
         expect(first.task).toMatchObject({ ...noNegativeZero(rest), outputFormat: outputFormat.toUpperCase() });
 
-        const wire: unknown = JSON.parse(JSON.stringify([toWireTask(first.task)]));
+        const wire: unknown = JSON.parse(JSON.stringify([toWireTask(inference(first.task))]));
         const again = parseTasks(wire);
         expect(again.errors).toEqual([]);
         // The wire form spells nothing in a way that would be warned of; the other warnings come again.

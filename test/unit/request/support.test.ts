@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { UNSUPPORTED } from '../../../src/request/support.js';
 import { parseTasks } from '../../../src/request/tasks.js';
-import { type Patch, rawTask } from './raw-task.js';
+import { PICTURE, type Patch, rawTask } from './raw-task.js';
 
 interface Row {
   readonly asks: readonly unknown[];
@@ -11,7 +11,7 @@ interface Row {
   readonly with?: Patch;
 }
 
-const seedImage = { seedImage: 'seed.png' };
+const seedImage = { seedImage: PICTURE };
 
 /** Parameter → values that ask for something, values that ask for nothing, what else the request then needs. */
 const ROWS: Readonly<Record<string, Row>> = {
@@ -19,16 +19,16 @@ const ROWS: Readonly<Record<string, Row>> = {
   promptWeighting: { asks: ['compel', 'sdEmbeds'] },
   usePromptWeighting: { asks: [true], off: [false] },
   refiner: { asks: [{ model: 'r' }] },
-  controlNet: { asks: [[{ model: 'c', guideImage: 'g' }]], off: [[]] },
+  controlNet: { asks: [[{ model: 'c', guideImage: PICTURE }]], off: [[]] },
   lora: { asks: [[{ model: 'l' }]], off: [[]] },
   embeddings: { asks: [[{ model: 'e' }]], off: [[]] },
-  seedImage: { asks: ['seed.png'] },
-  maskImage: { asks: ['mask.png'], with: seedImage },
+  seedImage: { asks: [PICTURE] },
+  maskImage: { asks: [PICTURE], with: seedImage },
   maskMargin: { asks: [32], with: seedImage },
   strength: { asks: [0, 0.8], with: seedImage },
   outpaint: { asks: [{ top: 64 }, { blur: 1 }], off: [{}, { top: 0, blur: 0 }], with: seedImage },
-  referenceImages: { asks: [['a.png']], off: [[]] },
-  ipAdapters: { asks: [[{ model: 'i', guideImage: 'g' }]], off: [[]] },
+  referenceImages: { asks: [[PICTURE]], off: [[]] },
+  ipAdapters: { asks: [[{ model: 'i', guideImage: PICTURE }]], off: [[]] },
   resolution: { asks: ['2k', '4k'], off: ['1k'] },
   acceleration: { asks: ['low', 'medium', 'high'], off: ['none'] },
   acceleratorOptions: {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { parseTasks } from '../../../src/request/tasks.js';
-import { OTHER_UUID, TASK_UUID, rawTask } from './raw-task.js';
+import { OTHER_UUID, PICTURE, TASK_UUID, inference, rawTask } from './raw-task.js';
 
 const summary = (input: unknown) =>
   parseTasks(input).errors.map(({ code, parameter, taskUUID }) => [code, parameter, taskUUID]);
@@ -65,7 +65,7 @@ describe('several tasks', () => {
       rawTask({ taskUUID: OTHER_UUID, width: 1, steps: 0 }),
       7,
       rawTask(),
-      { taskType: 'imageUpload', taskUUID: 'c232ab00-9414-11ec-b3c8-9f6bdeced846', image: 'x' },
+      { taskType: 'imageUpscale', taskUUID: 'c232ab00-9414-11ec-b3c8-9f6bdeced846', inputImage: PICTURE },
     ]);
     expect(tasks).toMatchObject([{ index: 2, task: { taskUUID: TASK_UUID } }]);
     expect(errors.map(({ code, taskUUID }) => [code, taskUUID])).toEqual([
@@ -128,7 +128,7 @@ describe('hostile values', () => {
           return Reflect.get(from, key, receiver);
         },
       });
-    const entry = counted({ model: 'c', guideImage: 'g', startStep: 3, endStep: 9, controlMode: 'prompt' });
+    const entry = counted({ model: 'c', guideImage: PICTURE, startStep: 3, endStep: 9, controlMode: 'prompt' });
     const raw = counted(rawTask({ controlNet: counted([entry]), steps: 10, seed: 5, unknown: 1 }));
     const { errors } = parseTasks(counted([raw]));
     expect(errors.filter(({ code }) => code !== 'unsupportedParameter')).toEqual([]);
@@ -158,15 +158,15 @@ describe('hostile values', () => {
       enumerable: true,
       get: () => (reads++ === 0 ? 20 : 'gotcha'),
     });
-    expect(parseTasks([raw]).tasks[0]?.task.steps).toBe(20);
+    expect(inference(parseTasks([raw]).tasks[0]?.task).steps).toBe(20);
   });
 
   test('inherited and hidden properties do not count', () => {
     const inherited = Object.assign(Object.create({ steps: 0, width: 1 }) as object, rawTask());
     expect(parseTasks([inherited]).tasks[0]?.task).toMatchObject({ width: 512 });
-    expect(parseTasks([inherited]).tasks[0]?.task.steps).toBeUndefined();
+    expect(inference(parseTasks([inherited]).tasks[0]?.task).steps).toBeUndefined();
     const polluting: unknown = JSON.parse(`[${JSON.stringify(rawTask()).slice(0, -1)},"__proto__":{"steps":0}}]`);
-    expect(parseTasks(polluting).tasks[0]?.task.steps).toBeUndefined();
+    expect(inference(parseTasks(polluting).tasks[0]?.task).steps).toBeUndefined();
     expect(({} as Record<string, unknown>)['steps']).toBeUndefined();
   });
 

@@ -14,7 +14,7 @@ type CodeNames<R> = {
 }[keyof R & string];
 type Nested<T> = T extends readonly (infer U)[]
   ? Nested<U>
-  : T extends string | number | bigint | boolean
+  : T extends string | number | bigint | boolean | Blob
     ? never
     : Keys<T>;
 type Keys<T> = unknown extends T ? never : Capitalize<keyof T & string>;

@@ -3,7 +3,7 @@
  * estimate, η 0 and 1) and the observed order of convergence on a linear ODE.
  */
 import { describe, expect, it } from 'vitest';
-import { combiner } from '../../../src/sampling/latent.js';
+import { combiner, settled } from '../../../src/sampling/latent.js';
 import {
   varianceExploding,
   variancePreserving,
@@ -67,12 +67,13 @@ async function run(
 ): Promise<Trace> {
   const visited: Level[] = [];
   let draws = 0;
+  const combine = combiner<Float64Array>((n) => new Float64Array(n));
   const env: Env<Float64Array> = {
-    combine: combiner<Float64Array>((n) => new Float64Array(n)),
+    combine,
     noise: () => Float64Array.from(start, (_, i) => Math.cos(++draws * (i + 1))),
     denoise: (x, level) => {
       visited.push(level);
-      return Promise.resolve([[1, denoiser(x, level)]] as const);
+      return Promise.resolve([[1, denoiser(settled(x, combine), level)]] as const);
     },
   };
   let x = start;

@@ -62,6 +62,22 @@ describe('checks', () => {
     await expect(run).rejects.toThrow(/Network output of step 1 of 5 \(evaluation 2, timestep 749\.25\): 1 of 64/);
   });
 
+  it.each([true, false])('reports it before the network is asked again (events are wanted: %s)', async (wanted) => {
+    for (const name of ['Heun', 'KDPM2DiscreteScheduler'] as const) {
+      let calls = 0;
+      const denoised: Float32Array[] = [];
+      const run = sample(
+        samplerOf(name, 5),
+        start({
+          predict: (x) => Promise.resolve(x.map((v, i) => (i === 0 ? ((calls += 1), NaN) : v))),
+          ...(wanted ? { onEvaluation: (event) => denoised.push(event.denoised) } : {}),
+        }),
+      );
+      await expect(run).rejects.toThrow(/Network output of step 1 of 5 \(evaluation 1, timestep 999\): 1 of 64/);
+      expect([calls, denoised.length]).toEqual([1, 0]);
+    }
+  });
+
   it('reports latents that overflow float32, naming the rule', async () => {
     const run = sample(samplerOf('Euler', 3), start({ predict: (x) => Promise.resolve(x.map(() => 3e38)) }));
     await expect(run).rejects.toThrow(/Latents of step 1 of 3 \(EulerDiscreteScheduler\)/);

@@ -1,0 +1,95 @@
+/** @file The models that were opened on this page, by what they are for. Each kind has a list of suggestions for the fields that name one. */
+import type { Darkroom } from '../src/index.js';
+import { find, make } from './dom.js';
+import type { Source } from './open-files.js';
+
+export type Kind = 'model' | 'refiner' | 'vae' | 'lora' | 'embeddings' | 'controlNet';
+
+type Category = NonNullable<Parameters<Darkroom['registerModel']>[0] extends infer M ? CategoryOf<M> : never>;
+type CategoryOf<M> = M extends { readonly category?: infer C } ? C : never;
+
+/** What a file is registered as: where it was opened says it. A model may be anything that has a model in it. */
+const CATEGORIES = {
+  model: undefined,
+  refiner: 'checkpoint',
+  vae: 'vae',
+  lora: 'lora',
+  embeddings: 'embeddings',
+  controlNet: 'controlnet',
+} as const satisfies Record<Kind, Category | undefined>;
+
+/** The suggestions that a kind is among. A model has a VAE, and can refine. */
+const LISTS = {
+  model: ['open-models', 'open-refiners', 'open-vaes'],
+  refiner: ['open-refiners'],
+  vae: ['open-vaes'],
+  lora: ['open-lora'],
+  embeddings: ['open-embeddings'],
+  controlNet: ['open-controlNet'],
+} as const satisfies Record<Kind, readonly string[]>;
+
+export interface Shelf {
+  /**
+   * Registers what was picked or an address. Resolves to the name that requests use: the one given, or with a number where another file
+   * is open under it.
+   */
+  open(kind: Kind, name: string, source: Source): Promise<string>;
+  /** Makes a name a suggestion. */
+  list(kind: Kind, name: string, label?: string): void;
+  /** In any capitals. */
+  has(name: string): boolean;
+}
+
+export function createShelf(darkroom: Darkroom): Shelf {
+  const opened = new Map<string, { readonly kind: Kind; readonly source: Source }>();
+  const listed = new Set<string>();
+
+  async function nameFor(kind: Kind, name: string, source: Source): Promise<string> {
+    for (let copy = 1; ; copy++) {
+      const candidate = copy === 1 ? name : numbered(name, copy);
+      const before = opened.get(candidate);
+      if (before === undefined || (before.kind === kind && (await isSame(before.source, source)))) return candidate;
+    }
+  }
+
+  function list(kind: Kind, name: string, label = name): void {
+    listed.add(name.toLowerCase());
+    for (const id of LISTS[kind]) {
+      const suggestions = find(id, HTMLDataListElement);
+      if ([...suggestions.options].some(({ value }) => value === name)) continue;
+      suggestions.append(make('option', { value: name, label }));
+    }
+  }
+
+  return {
+    async open(kind, name, source) {
+      const air = await nameFor(kind, name, source);
+      const category = CATEGORIES[kind];
+      await darkroom.registerModel({ air, source, ...(category === undefined ? {} : { category }) });
+      opened.set(air, { kind, source });
+      list(kind, air);
+      return air;
+    },
+    list,
+    has: (name) => listed.has(name.toLowerCase()),
+  };
+}
+
+/** `diffusion_pytorch_model.safetensors` → `diffusion_pytorch_model (2).safetensors`. */
+function numbered(name: string, copy: number): string {
+  return name.replace(/(\.safetensors)?$/i, (ending) => ` (${copy})${ending}`);
+}
+
+/** Whether both are what the visitor picked twice. */
+async function isSame(a: Source, b: Source): Promise<boolean> {
+  if (a instanceof FileSystemHandle || b instanceof FileSystemHandle) {
+    return a instanceof FileSystemHandle && b instanceof FileSystemHandle && a.isSameEntry(b);
+  }
+  return printOf(a) === printOf(b);
+}
+
+function printOf(source: Exclude<Source, FileSystemHandle>): string {
+  if (typeof source === 'string' || source instanceof URL) return String(source);
+  const files = source instanceof File ? [source] : Array.from(source);
+  return JSON.stringify(files.map((file) => [file.webkitRelativePath, file.name, file.size, file.lastModified]));
+}

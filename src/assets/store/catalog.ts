@@ -1,0 +1,116 @@
+/** @file Everything that is stored, read from the disk, and the deletion of it. */
+import { lockNames, type StoreContext } from './context.js';
+import {
+  names,
+  ownerOfData,
+  readFileRecord,
+  readJournal,
+  readModelRecord,
+  type AbsentRecord,
+  type FileRecord,
+  type JournalRecord,
+  type ModelRecord,
+} from './records.js';
+import { recordOfSlot, removeRecord } from './slots.js';
+
+export interface StoredFile {
+  readonly id: string;
+  readonly record: FileRecord | AbsentRecord | undefined;
+  readonly journal: JournalRecord | undefined;
+}
+
+export interface StoredFiles {
+  readonly model: ModelRecord | undefined;
+  readonly files: readonly StoredFile[];
+}
+
+/** Identity of the model → what there is of it. */
+export type Catalog = ReadonlyMap<string, StoredFiles>;
+
+export async function readCatalog({ disk }: StoreContext): Promise<Catalog> {
+  const records = new Set((await disk.list()).flatMap(({ name }) => recordOfSlot(name) ?? []));
+  const idsOf = (beginning: string): ReadonlySet<string> =>
+    new Set([...records].filter((name) => name.startsWith(beginning)).map((name) => name.slice(beginning.length)));
+  const files = await Promise.all(
+    [...new Set([...idsOf(names.file('')), ...idsOf(names.journal(''))])].map(
+      async (id): Promise<StoredFile> => ({
+        id,
+        record: await readFileRecord(disk, id),
+        journal: await readJournal(disk, id),
+      }),
+    ),
+  );
+  const models = new Map<string, StoredFiles>();
+  for (const id of idsOf(names.model(''))) models.set(id, { model: await readModelRecord(disk, id), files: [] });
+  for (const file of files) {
+    const id = file.record?.model ?? file.journal?.model;
+    if (id === undefined) continue; // neither can be read: what is left is swept away
+    const known = models.get(id);
+    models.set(id, { model: known?.model, files: [...(known?.files ?? []), file] });
+  }
+  return models;
+}
+
+/** Bytes on the disk: those of whole files, and those of files on their way. */
+export function bytesOf({ files }: StoredFiles): { readonly whole: number; readonly partial: number } {
+  return files.reduce(
+    ({ whole, partial }, { record, journal }) => ({
+      whole: whole + (record?.kind === 'file' ? record.bytes : 0),
+      partial: partial + (journal?.partial.done.reduce((sum, [start, end]) => sum + end - start, 0) ?? 0),
+    }),
+    { whole: 0, partial: 0 },
+  );
+}
+
+/** Whether a file of it is being read or downloaded, in any tab. */
+export async function isInUse({ locks }: StoreContext, { files }: StoredFiles): Promise<boolean> {
+  for (const { id, record, journal } of files) {
+    const taken = [
+      lockNames.download(id),
+      ...(record?.kind === 'file' ? [lockNames.data(record.data)] : []),
+      ...(journal === undefined ? [] : [lockNames.data(journal.data)]),
+    ];
+    for (const name of taken) if ((await locks.tryHold(name, () => Promise.resolve())) === undefined) return true;
+  }
+  return false;
+}
+
+/**
+ * Deletes a model: it is gone from the list at once; data that is being read goes when it no longer is, and a file that is being
+ * downloaded stays.
+ */
+export async function deleteModel(context: StoreContext, id: string, { files }: StoredFiles): Promise<void> {
+  const { disk, locks } = context;
+  for (const file of files) {
+    await locks.tryHold(lockNames.download(file.id), async () => {
+      const [record, journal] = [await readFileRecord(disk, file.id), await readJournal(disk, file.id)];
+      await removeRecord(disk, names.file(file.id)); // first: what has no record is not read
+      await removeRecord(disk, names.journal(file.id));
+      if (record?.kind === 'file') await removeData(context, record.data);
+      if (journal !== undefined) await removeData(context, journal.data);
+    });
+  }
+  await locks.hold(lockNames.model(id), () => removeRecord(disk, names.model(id)));
+}
+
+/** Deletes data unless somebody reads it; then {@link sweep} will. */
+export async function removeData({ disk, locks }: StoreContext, data: string): Promise<void> {
+  await locks.tryHold(lockNames.data(data), () => disk.remove(data));
+}
+
+/**
+ * Deletes data that no record names: of downloads that were cut off at their very beginning, of deleted models, and of old versions.
+ * @param only these; default all there is
+ */
+export async function sweep(context: StoreContext, only?: readonly string[]): Promise<void> {
+  const { disk, locks } = context;
+  for (const name of only ?? (await disk.list()).map((entry) => entry.name)) {
+    const id = ownerOfData(name);
+    if (id === undefined) continue;
+    await locks.tryHold(lockNames.download(id), async () => {
+      const [record, journal] = [await readFileRecord(disk, id), await readJournal(disk, id)];
+      const named = (record?.kind === 'file' && record.data === name) || journal?.data === name;
+      if (!named) await removeData(context, name);
+    });
+  }
+}

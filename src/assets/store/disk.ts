@@ -1,0 +1,57 @@
+/** @file What the store needs of a disk: named files without folders, written in pieces, read as Blobs. Interfaces only. */
+
+/** Where files are kept: the browser's private file system, its Cache API, memory, or a folder (outside the browser). */
+export type DiskKind = 'opfs' | 'cache' | 'memory' | 'folder';
+
+export interface DiskEntry {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** A file that is being written. Whoever opened it closes it. */
+export interface DiskFile {
+  bytes(): Promise<number>;
+  /** Bytes from `start` to `end`, or to the file's end where that comes first. */
+  read(start: number, end: number): Promise<Uint8Array>;
+  /** Writes at `at`; beyond the end, what lies between is zeros. Rejects with a `QuotaExceededError` when there is no room. */
+  write(bytes: Uint8Array<ArrayBuffer>, at: number): Promise<void>;
+  truncate(bytes: number): Promise<void>;
+  /** Makes what was written outlast a crash. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A file that is read. */
+export interface DiskView {
+  readonly bytes: number;
+  /** Bytes from `start` to `end`, both inside the file. */
+  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same bytes, left on the disk. Absent where the system has no such thing. */
+  readonly blob?: Blob;
+}
+
+/** Names are of `a-z`, `0-9`, `.` and `-`. */
+export interface Disk {
+  readonly kind: DiskKind;
+  list(): Promise<readonly DiskEntry[]>;
+  /** Opens a file for writing, made where there is none. A file may be open once at a time: callers hold a lock for it. */
+  open(name: string): Promise<DiskFile>;
+  /** The file as it is now, read from the disk when the view is; `undefined` where there is none. */
+  view(name: string): Promise<DiskView | undefined>;
+  /** Deletes a file; nothing happens where there is none. */
+  remove(name: string): Promise<void>;
+}
+
+export function blobView(blob: Blob): DiskView {
+  return {
+    bytes: blob.size,
+    read: async (start, end) => new Uint8Array(await blob.slice(start, end).arrayBuffer()),
+    blob,
+  };
+}
+
+/** Whether an error is the browser's or the system's way to say that there is no room left. */
+export function isFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'QuotaExceededError' || ('code' in error && error.code === 'ENOSPC');
+}

@@ -1,0 +1,76 @@
+/** @file A file of the store as a `ByteSource`: one that is there, and one that is brought when its bytes are first wanted. */
+import { throwIfAborted } from '../../base/errors.js';
+import { blobSource, checkRange } from '../byte-source.js';
+import type { Found } from '../download/download.js';
+import { publicUrl, type Call } from '../http.js';
+import type { ByteSource } from '../source.js';
+import { rangeSource } from '../url-tree.js';
+import { onDisk } from './context.js';
+import type { DiskView } from './disk.js';
+
+/**
+ * Reads that end before this byte do not bring the file: headers of weights lie there, so that what a file is, and whether it would fit,
+ * is known before gigabytes are fetched.
+ */
+const PEEK_BYTES = 1 << 20;
+
+/** A stored file, whose bytes stay on the disk. */
+export function storedSource(name: string, view: DiskView): ByteSource {
+  if (view.blob !== undefined) {
+    return blobSource(name, view.blob, 'It was deleted from the store while it was in use; run the task again.');
+  }
+  return {
+    name,
+    size: view.bytes,
+    async read(start, end, signal, onBytes) {
+      checkRange(name, view.bytes, start, end);
+      throwIfAborted(signal);
+      const bytes = await onDisk(() => view.read(start, end));
+      onBytes?.(bytes.length);
+      return bytes;
+    },
+  };
+}
+
+/**
+ * A file that is not stored yet.
+ * @param bring stores it and gives it back; called again if it failed
+ */
+export function comingSource(
+  { deps, url }: Call,
+  found: Exclude<Found, { readonly kind: 'whole' }> & { readonly size: number },
+  bring: (signal: AbortSignal | undefined) => Promise<ByteSource>,
+): ByteSource {
+  const name = publicUrl(url);
+  const { size } = found;
+  const peek = peekSource({ deps, url }, found);
+  let local: ByteSource | undefined;
+  const whole = async (signal: AbortSignal | undefined): Promise<ByteSource> => {
+    throwIfAborted(signal);
+    local ??= await bring(signal);
+    return local;
+  };
+  return {
+    name,
+    size,
+    async read(start, end, signal, onBytes) {
+      checkRange(name, size, start, end);
+      throwIfAborted(signal);
+      const from = local ?? (end <= Math.min(PEEK_BYTES, size - 1) ? peek : undefined) ?? (await whole(signal));
+      return from.read(start, end, signal, onBytes);
+    },
+    async blob(start, end, signal) {
+      checkRange(name, size, start, end);
+      const bytes = await whole(signal);
+      return bytes.blob?.(start, end, signal) ?? new Blob([new Uint8Array(await bytes.read(start, end, signal))]);
+    },
+    download: async (signal) => void (await whole(signal)),
+  };
+}
+
+/** The beginning of a file, from the network. */
+function peekSource(call: Call, found: Found): ByteSource | undefined {
+  if (found.kind !== 'ranged') return undefined;
+  const { size, head, version } = found;
+  return rangeSource(call, { size, head, etag: version.etag }, { blockBytes: PEEK_BYTES, keep: 1 });
+}

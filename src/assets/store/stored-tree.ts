@@ -1,0 +1,151 @@
+/** @file A model's files through the store: what is stored is read from there, what is not is fetched, and stored. */
+import { fail, throwIfAborted } from '../../base/errors.js';
+import { HEAD_BYTES, type Expected, type Found } from '../download/download.js';
+import { probe } from '../download/probe.js';
+import { publicUrl } from '../http.js';
+import type { ByteSource, OnBytes } from '../source.js';
+import { bring } from './bring.js';
+import { sweep } from './catalog.js';
+import { checkModel, type Revalidation, type UrlOf } from './check.js';
+import { lockNames, onDisk, type FileOfModel, type ModelOfStore, type StoreContext } from './context.js';
+import { identityOf } from './identity.js';
+import { takeLease } from './locks.js';
+import { hasOtherHash, names, readFileRecord, type AbsentRecord, type FileRecord } from './records.js';
+import { removeRecord, writeRecord } from './slots.js';
+import { withRoom } from './space.js';
+import { comingSource, storedSource } from './stored-source.js';
+
+/** How often a file is fetched again that is deleted as soon as it is there. */
+const TRIES = 3;
+
+export interface ReaderOptions {
+  readonly context: StoreContext;
+  readonly model: ModelOfStore;
+  readonly policy: Revalidation;
+  readonly urlOf: UrlOf;
+  readonly expectedOf: (url: URL) => Expected;
+}
+
+/** Opens files of one model, and keeps what it has opened from being deleted until it is closed. */
+export interface ModelReader {
+  open(url: URL, signal?: AbortSignal, onBytes?: OnBytes): Promise<ByteSource | undefined>;
+  close(): void;
+}
+
+export function createReader({ context, model, policy, urlOf, expectedOf }: ReaderOptions): ModelReader {
+  const leases = new Map<string, () => Promise<void>>();
+  let checked: Promise<void> | undefined;
+  let closed = false;
+
+  /** Once, by whoever opens first; again if that one was stopped. */
+  const check = async (signal: AbortSignal | undefined): Promise<void> => {
+    const mine = (checked ??= checkModel(context, model, { policy, urlOf, signal }));
+    try {
+      await mine;
+    } catch (error) {
+      if (checked === mine) checked = undefined;
+      throwIfAborted(signal);
+      if (policy === 'never') throw error; // nobody else's signal was in it
+      await checkModel(context, model, { policy: 'never', urlOf, signal });
+    }
+  };
+  const lease = async (data: string, signal: AbortSignal | undefined): Promise<void> => {
+    if (leases.has(data)) return;
+    const release = await takeLease(context.locks, lockNames.data(data), signal);
+    if (closed || leases.has(data)) await release();
+    else leases.set(data, release);
+  };
+  const source = async (record: FileRecord, signal: AbortSignal | undefined): Promise<ByteSource | undefined> => {
+    await lease(record.data, signal);
+    return onDisk(async () => {
+      const view = await context.disk.view(record.data);
+      return view?.bytes === record.bytes ? storedSource(record.url, view) : undefined;
+    });
+  };
+
+  /** What is stored under `id`, with its lease. A record whose data is gone or cut is removed: the file is fetched again. */
+  const stored = async (
+    id: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly record: FileRecord | AbsentRecord; readonly source: ByteSource | undefined } | undefined> => {
+    const { disk, locks } = context;
+    const record = await onDisk(() => readFileRecord(disk, id));
+    if (record?.kind !== 'file') return record && { record, source: undefined };
+    const found = await source(record, signal);
+    const again = await onDisk(() => readFileRecord(disk, id)); // deleted or replaced before the lease was there?
+    if (again?.kind !== 'file' || again.data !== record.data) return stored(id, signal);
+    if (found !== undefined) return { record, source: found };
+    await locks.hold(lockNames.download(id), () => onDisk(() => removeRecord(disk, names.file(id))), { signal });
+    return undefined;
+  };
+
+  const fetchFile = async (
+    file: FileOfModel,
+    signal: AbortSignal | undefined,
+    onBytes: OnBytes | undefined,
+  ): Promise<ByteSource | undefined> => {
+    const { id, url } = file;
+    const call = { deps: context.http, url, signal };
+    const found = await probe(call, HEAD_BYTES);
+    if (found.kind === 'absent') {
+      await noteAbsence(context, file);
+      return undefined;
+    }
+    const fetched = async (now: Found, later: AbortSignal | undefined): Promise<ByteSource> => {
+      for (let tried = 1; ; tried++) {
+        await bring(context, file, now, later);
+        const there = await stored(id, later);
+        if (there?.source !== undefined) return there.source;
+        // deleted by another tab between the two
+        if (tried === TRIES) throw fail('storageFailed', `${publicUrl(url)} was stored and is not there.`);
+      }
+    };
+    if (found.kind === 'whole') {
+      onBytes?.(found.bytes.length);
+      return fetched(found, signal);
+    }
+    const { size } = found;
+    if (size === undefined) return fetched(found, signal); // its length is known when it is there
+    return comingSource({ deps: context.http, url }, { ...found, size }, (later) => fetched(found, later));
+  };
+
+  return {
+    async open(url, signal, onBytes) {
+      throwIfAborted(signal);
+      await check(signal);
+      const id = identityOf(url);
+      const expected = expectedOf(url);
+      const known = await stored(id, signal);
+      if (known !== undefined && !isOutdated(known.record, expected)) return known.source;
+      const file = { id, url, model, expected };
+      try {
+        return await fetchFile(file, signal, onBytes);
+      } catch (error) {
+        throwIfAborted(signal);
+        if (known?.source === undefined || hasOtherHash(known.record, expected)) throw error;
+        return known.source; // the server has another version, which cannot be had now
+      }
+    },
+    close() {
+      closed = true;
+      const held = [...leases];
+      leases.clear();
+      void Promise.all(held.map(([, release]) => release()))
+        .then(() => sweep(context, held.map(([data]) => data))) // deleted or replaced while it was read
+        .catch(() => undefined); // the next start sweeps
+    },
+  };
+}
+
+/** Whether a stored file is not the one that is wanted: the server has another version, or another hash is asked for. */
+function isOutdated(record: FileRecord | AbsentRecord, expected: Expected): boolean {
+  return record.kind === 'file' && (record.stale || hasOtherHash(record, expected));
+}
+
+async function noteAbsence(context: StoreContext, { id, url, model }: FileOfModel): Promise<void> {
+  const { disk, locks } = context;
+  const record: AbsentRecord = { kind: 'absent', model: model.id, url: publicUrl(url) };
+  await locks.tryHold(lockNames.download(id), () =>
+    onDisk(() => withRoom(context, model.id, () => writeRecord(disk, names.file(id), record))),
+  );
+}

@@ -1,0 +1,78 @@
+/** @file Whether a picture is decoded in bands of rows, and in which. Pure. */
+import type { AutoencoderKLConfig } from '../models/configs/autoencoder-kl.js';
+import { planBuffers, peakLiveBytes, valueBytes } from '../onnx/liveness.js';
+import type { Graph } from '../onnx/types.js';
+import type { RuntimeInfo } from '../runtime/runtime.js';
+
+/**
+ * `auto`: in bands when the device could not do it at once; `always`, `never`: whatever the device; a number: in bands of that many rows of
+ * latents (each is 8 rows of most pictures) at most.
+ */
+export type Tiles = 'auto' | 'always' | 'never' | number;
+
+/** How a picture is cut. */
+export interface BandPlan {
+  /** Rows of latents in each band, from top to bottom. They differ by one at most, so that each graph comes in two sizes at most. */
+  readonly heights: readonly number[];
+  /** The decoder's first so many up blocks run on the whole picture; at least 1, and fewer than there are. */
+  readonly wholeBlocks: number;
+}
+
+/** What one band reads or makes at a time: enough rows to keep a GPU busy, and few of these buffers are alive at once. */
+const BAND_BYTES = 2 ** 26;
+
+/** A WebAssembly heap addresses 32 bits. */
+const HEAP_BYTES = 2 ** 32;
+
+/** Bands are of float32, as the decoder is. */
+const FLOAT32_BYTES = 4;
+
+/**
+ * The bands of latents `[C,height,width]`, or none: where one piece will do, and for a decoder of a single resolution, which has no bands.
+ * @param whole the decoder in one piece, written only if it decides
+ */
+export function planBands(
+  config: AutoencoderKLConfig,
+  { height, width }: { readonly height: number; readonly width: number },
+  tiles: Tiles,
+  whole: { readonly graph: () => Graph; readonly info: RuntimeInfo },
+): BandPlan | undefined {
+  const blocks = config.blockOutChannels.length;
+  if (tiles === 'never' || blocks < 2) return undefined;
+  if (tiles === 'auto' && isPossible(whole.graph(), whole.info)) return undefined;
+  const bytes = rowBytes(config, width);
+  const most = typeof tiles === 'number' ? tiles : BAND_BYTES / Math.max(...bytes);
+  const rows = Math.min(height, Math.max(1, Math.floor(most)));
+  const large = bytes.findIndex((each) => each * height > BAND_BYTES);
+  const wholeBlocks = Math.min(blocks - 1, Math.max(1, large < 0 ? blocks : large));
+  return { heights: cut(height, Math.ceil(height / rows)), wholeBlocks };
+}
+
+/** For each up block, bytes of its widest tensor that one row of latents becomes. */
+function rowBytes({ blockOutChannels }: AutoencoderKLConfig, width: number): readonly number[] {
+  const widths = [...blockOutChannels].reverse();
+  return widths.map((channels, level) => {
+    const widest = Math.max(channels, widths[level - 1] ?? 0);
+    return 4 ** level * width * widest * FLOAT32_BYTES;
+  });
+}
+
+/** `height` rows in so many nearly equal bands. */
+export function cut(height: number, bands: number): readonly number[] {
+  const edge = (band: number): number => Math.round((band * height) / bands);
+  return Array.from({ length: bands }, (_, band) => edge(band + 1) - edge(band));
+}
+
+/** Whether a device can run `graph` as far as its limits tell. On the CPU: the heap must hold what is alive at once, and the weights. */
+function isPossible(graph: Graph, { limits, backend }: RuntimeInfo): boolean {
+  const weights = graph.weights.map(({ value }) => valueBytes(value));
+  if (backend === 'wasm') return peakLiveBytes(graph) + weights.reduce((a, b) => a + b, 0) <= HEAP_BYTES;
+  if (limits === undefined) return true;
+  const { maxBufferSize, maxStorageBufferBindingSize } = limits;
+  // Other operators bind large tensors in pieces.
+  const bound = graph.nodes.flatMap(({ opType, inputs: [x] }) =>
+    opType === 'Conv' && x !== undefined ? [valueBytes(x)] : [],
+  );
+  const made = planBuffers(graph).map(({ bytes }) => bytes);
+  return bound.every((bytes) => bytes <= maxStorageBufferBindingSize) && made.every((bytes) => bytes <= maxBufferSize);
+}

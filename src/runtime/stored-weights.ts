@@ -1,0 +1,114 @@
+/** @file The weights of one file as they were read: in arrays on the device, or, where sessions hold them as constants, kept for the next session. */
+import type { WeightFile } from '../assets/weights.js';
+import { fail } from '../base/errors.js';
+import type { Weight } from '../onnx/types.js';
+import type { ArrayStore, DeviceArray, Stored } from './device-array.js';
+import { readWeight, weightType, type ReadOptions } from './read-weight.js';
+
+/** One weight, in one type. */
+export interface StoredWeight {
+  readonly weight: Weight;
+  /** Of a constant. The browser may move it to the disk. */
+  blob?: Blob | undefined;
+  /** Of an input. */
+  base?: DeviceArray | undefined;
+  /** `base` with changes; a session reads it instead. */
+  changed?: DeviceArray | undefined;
+  /** Which changes `changed` has; '' for none. */
+  applied: string;
+}
+
+/** Reads each weight once. */
+export interface StoredWeights {
+  of(weight: Weight): StoredWeight;
+  all(): readonly StoredWeight[];
+  /** Puts it into an array. @throws missingWeight, invalidModelFile, outOfMemory, aborted */
+  loadInput(stored: StoredWeight, options: ReadOptions): Promise<void>;
+  /** Its bytes for a session. @throws missingWeight, invalidModelFile, aborted */
+  loadConstant(stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array>;
+  /** To be called when a session has read its constants: leaves some of the browser's store of Blobs to others, if it was found full. */
+  makeRoom(): void;
+  dispose(): void;
+}
+
+export function createStoredWeights(arrays: ArrayStore, file: WeightFile): StoredWeights {
+  const entries = new Map<string, StoredWeight>();
+  /** No more Blobs are kept where there was no room for one: constants are then read from the file for each session. */
+  let room: 'enough' | 'exhausted' | 'made' = 'enough';
+
+  const valuesOf = async ({ weight, blob }: StoredWeight, options: ReadOptions): Promise<Stored> => {
+    if (blob === undefined) return readWeight(file, weight, options);
+    const bytes = await blob.arrayBuffer();
+    return weightType(weight) === 'float16' ? new Uint16Array(bytes) : new Float32Array(bytes);
+  };
+
+  return {
+    of(weight) {
+      const key = `${weight.name}:${weightType(weight)}`;
+      const stored = entries.get(key) ?? { weight, applied: '' };
+      entries.set(key, stored);
+      return stored;
+    },
+    all: () => [...entries.values()],
+    async loadInput(stored, options) {
+      if (stored.base !== undefined) return;
+      const { weight } = stored;
+      const values = await valuesOf(stored, options);
+      stored.base = await arrays.store(values, weight.value.shape, weightType(weight), weight.name);
+      stored.blob = undefined;
+    },
+    async loadConstant(stored, options) {
+      if (stored.blob !== undefined) return stored.blob;
+      const bytes = bytesOf(await valuesOf(stored, options));
+      if (room !== 'enough') return bytes;
+      const blob = new Blob([bytes]);
+      if (await isReadable(blob)) return (stored.blob = blob);
+      room = 'exhausted';
+      return bytes;
+    },
+    makeRoom() {
+      if (room !== 'exhausted') return;
+      const kept = [...entries.values()].filter(({ blob }) => blob !== undefined);
+      for (const stored of kept.slice(kept.length >> 1)) stored.blob = undefined;
+      room = 'made';
+    },
+    dispose() {
+      for (const stored of entries.values()) {
+        restore(stored);
+        stored.base?.dispose();
+        stored.base = undefined;
+      }
+      entries.clear();
+    },
+  };
+}
+
+/** Back to the weight as it was read. */
+export function restore(stored: StoredWeight): void {
+  stored.changed?.dispose();
+  stored.changed = undefined;
+  stored.applied = '';
+}
+
+/** What a session is fed. @throws disposed */
+export function arrayOf({ weight, base, changed }: StoredWeight): DeviceArray {
+  const array = changed ?? base;
+  if (array === undefined) throw fail('disposed', `The weights of this model were disposed ("${weight.name}").`);
+  return array;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Stored): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>; // never shared
+}
+
+/**
+ * Whether the browser had room for it; waits until it has taken the bytes. A Blob that fails in the middle of a session's creation
+ * breaks all later creations.
+ */
+function isReadable(blob: Blob): Promise<boolean> {
+  const read = blob.slice(0, 1).arrayBuffer();
+  return read.then(
+    () => true,
+    () => false,
+  );
+}
