@@ -1,15 +1,21 @@
 /** @file The settings that few pictures need: weights in the prompt, another VAE, a refiner. Fields ↔ their part of a request. */
 import type { ImageInferenceRequest } from '../src/index.js';
+import { addOpeners } from './add-ons/model-field.js';
 import { choose, find } from './dom.js';
+import type { Shelf } from './shelf.js';
 
 export type Extras = Pick<ImageInferenceRequest, 'promptWeighting' | 'vae' | 'refiner'>;
 type Refiner = NonNullable<Extras['refiner']>;
 
 const STARTS = { startStep: 'refinerStartStep', startStepPercentage: 'refinerStartStepPercentage' } as const;
 
-/** Where there is no refiner, there is nothing to say about its start. */
-export function linkRefiner(): void {
-  find('refinerModel', HTMLInputElement).addEventListener('input', enableStarts);
+/** A VAE or a refiner can be opened beside its field. Where there is no refiner, there is nothing to say about its start. */
+export function setUpExtras(shelf: Shelf): void {
+  const vae = find('vae', HTMLInputElement);
+  vae.after(...addOpeners(vae, { kind: 'vae', noun: 'VAE', shelf }));
+  const refiner = find('refinerModel', HTMLInputElement);
+  refiner.after(...addOpeners(refiner, { kind: 'refiner', noun: 'refiner', shelf }));
+  refiner.addEventListener('input', enableStarts);
   enableStarts();
 }
 

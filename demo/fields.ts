@@ -5,8 +5,8 @@ import { linkSlider } from './slider.js';
 type Control = HTMLInputElement | HTMLSelectElement;
 
 export interface FieldText {
-  /** The parameter's name within its entry of the request, e.g. `weight` of `lora[0].weight`. */
-  readonly part: string;
+  /** The parameter's name within its entry of the request, e.g. `weight` of `lora[0].weight`; what a request does not say has none. */
+  readonly part?: string;
   readonly label: string;
   /** What a developer knows it as, in small type beside the label. */
   readonly cloudName?: string;
@@ -17,7 +17,7 @@ export function makeField({ part, label, cloudName }: FieldText, control: Contro
   const name = cloudName === undefined ? [] : [' ', make('span', { className: 'aside' }, cloudName)];
   return make(
     'div',
-    { className: 'field', 'data-part': part },
+    { className: 'field', ...(part === undefined ? {} : { 'data-part': part }) },
     make('label', { htmlFor: control.id }, label, ...name),
     ...(below.some((node) => node.contains(control)) ? below : [control, ...below]),
   );
@@ -32,7 +32,12 @@ export interface Range {
 /** A number with its slider. */
 export function makeSliderField(text: FieldText, number: HTMLInputElement, range: Range): HTMLElement {
   const bounds = { min: String(range.min), max: String(range.max), step: String(range.step) };
-  const slider = make('input', { type: 'range', ...bounds, value: number.value, 'aria-label': `${text.label}, slider` });
+  const slider = make('input', {
+    type: 'range',
+    ...bounds,
+    value: number.value,
+    'aria-label': `${text.label}, slider`,
+  });
   Object.assign(number, bounds);
   linkSlider(slider, number);
   return makeField(text, number, make('div', { className: 'slider' }, slider, number));

@@ -1,8 +1,10 @@
 /** @file The form ↔ a request. Values go to the library as they are typed: it checks them, and its errors come back to the fields. */
 import { SCHEDULER_NAMES, type ImageInferenceRequest } from '../src/index.js';
+import type { AddOns } from './add-ons/add-ons.js';
 import { choose, find, make } from './dom.js';
-import { linkRefiner, readExtras, writeExtras } from './extras.js';
+import { readExtras, writeExtras } from './extras.js';
 import { createSeedControl, type SeedControl } from './seed.js';
+import { linkSlider } from './slider.js';
 
 /** What is put back into the form, from a file or the contact sheet. */
 export type Settings = Partial<ImageInferenceRequest>;
@@ -11,8 +13,8 @@ export interface RequestForm {
   readonly seed: SeedControl;
   read(): ImageInferenceRequest;
   /**
-   * Puts settings in; fields that are not named keep their value, but a prompt comes with its negative prompt, weights, VAE and refiner
-   * or without them. The seed is locked.
+   * Puts settings in; fields that are not named keep their value, but a prompt comes with its negative prompt, weights, VAE, refiner and
+   * add-ons or without them. The seed is locked.
    */
   write(settings: Settings): void;
 }
@@ -30,14 +32,20 @@ const EXAMPLES = [
   'a yellow car',
 ] as const;
 
-export function createRequestForm(): RequestForm {
+export function createRequestForm(addOns: AddOns): RequestForm {
   const seed = createSeedControl();
   fillSchedulers();
   fillExamples();
   linkSliders();
   linkQuality();
-  linkRefiner();
-  return { seed, read: () => read(seed), write: (settings) => write(settings, seed) };
+  return {
+    seed,
+    read: () => ({ ...read(seed), ...addOns.read() }),
+    write(settings) {
+      write(settings, seed);
+      if (settings.positivePrompt !== undefined) addOns.write(settings);
+    },
+  };
 }
 
 function read(seed: SeedControl): ImageInferenceRequest {
@@ -118,16 +126,10 @@ function fillExamples(): void {
   find('examples', HTMLElement).append(...buttons);
 }
 
-/** Each slider follows its number field, and moves it. */
+/** The sliders of index.html name their number fields. */
 function linkSliders(): void {
-  for (const slider of document.querySelectorAll<HTMLInputElement>('input[type="range"]')) {
-    const number = find(slider.dataset['for'] ?? '', HTMLInputElement);
-    const follow = (): void => {
-      if (number.value !== '') slider.value = number.value;
-    };
-    slider.addEventListener('input', () => (number.value = slider.value));
-    number.addEventListener('input', follow);
-    follow();
+  for (const slider of document.querySelectorAll<HTMLInputElement>('input[type="range"][data-for]')) {
+    linkSlider(slider, find(slider.dataset['for'] ?? '', HTMLInputElement));
   }
 }
 

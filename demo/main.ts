@@ -1,14 +1,18 @@
 /** @file The demo page: wires the form, the stage and the contact sheet to one Darkroom. */
 import { createDarkroom, type DarkroomOptions, type ImageInferenceRequest, type ImageResult } from '../src/index.js';
+import { createAddOns } from './add-ons/add-ons.js';
+import type { GuidePicture } from './add-ons/guide.js';
 import { showDevice, showDeviceProblem } from './device.js';
 import { announce, find, showMessage } from './dom.js';
+import { setUpExtras } from './extras.js';
 import { createRequestForm } from './form.js';
 import { setUpHistory } from './history.js';
 import type { KeptPicture } from './history-store.js';
 import { setUpModels } from './models.js';
-import { clearProblems, problemsOf, showProblems } from './problems.js';
+import { clearProblems, firstAtFault, problemsOf, showProblems } from './problems.js';
 import { createProgressView } from './progress.js';
 import { setUpRestore } from './restore.js';
+import { createShelf } from './shelf.js';
 import { createStage } from './stage.js';
 import { setUpTheme } from './theme.js';
 import { createThumbnails } from './thumbnails.js';
@@ -16,8 +20,11 @@ import { createThumbnails } from './thumbnails.js';
 const darkroom = createDarkroom({ backend: backendOf(new URLSearchParams(location.search).get('backend')) });
 
 setUpTheme();
-const form = createRequestForm();
-setUpModels(darkroom);
+const shelf = createShelf(darkroom);
+const addOns = createAddOns({ darkroom, shelf, shownPicture });
+const form = createRequestForm(addOns);
+setUpModels(shelf);
+setUpExtras(shelf);
 const progress = createProgressView();
 const stage = createStage({
   reuseSeed: (seed) => {
@@ -30,13 +37,23 @@ const stage = createStage({
     showMessage('The settings of this picture are in the form, its seed is locked.');
     find('positivePrompt', HTMLTextAreaElement).focus();
   },
+  useAsGuide: (picture) => addOns.useAsGuide(guideOf(picture)),
 });
 const results = createThumbnails(find('results', HTMLElement), show);
 const history = await setUpHistory(show);
-setUpRestore((settings) => form.write(settings));
+setUpRestore((settings) => form.write(settings), shelf);
 setUpKeys();
 if (matchMedia('(min-width: 56rem)').matches) openSettings();
 darkroom.device().then(showDevice, (error: unknown) => showDeviceProblem(problemsOf(error)[0]?.message ?? ''));
+
+function shownPicture(): GuidePicture | undefined {
+  const shown = stage.shown();
+  return shown && guideOf(shown);
+}
+
+function guideOf({ id, blob }: KeptPicture): GuidePicture {
+  return { kind: 'kept', imageUUID: id, blob };
+}
 
 function show(picture: KeptPicture): void {
   stage.showPicture(picture);
@@ -50,29 +67,15 @@ let running: AbortController | undefined;
 async function generate(): Promise<void> {
   if (running !== undefined) return;
   const abort = new AbortController();
-  const request = form.read();
-  const startedMs = performance.now();
-  let lastMs = startedMs;
   running = abort;
   setBusy(true);
   clearProblems();
   showMessage('');
-  results.show([]);
   progress.start();
-  stage.startPrint(request.width, request.height);
-  find('print', HTMLElement).scrollIntoView({ block: 'nearest', behavior: calm ? 'instant' : 'smooth' });
   try {
-    const pictures = await darkroom.imageInference(request, {
-      signal: abort.signal,
-      onProgress: (event) => progress.show(event),
-      onPreview: (preview) => stage.showPreview(preview),
-      onPicture: (picture) => {
-        const nowMs = performance.now();
-        receive(request, picture, nowMs - lastMs);
-        lastMs = nowMs;
-      },
-    });
-    announce(`${pictures.length === 1 ? 'The picture is' : `${pictures.length} pictures are`} ready.`);
+    if (await addOns.prepare(abort.signal)) await makePictures(form.read(), abort.signal);
+    else if (abort.signal.aborted) showMessage('Cancelled.');
+    else showGuideProblem();
   } catch (error) {
     stage.stopPrint();
     if (abort.signal.aborted) showMessage('Cancelled.');
@@ -83,6 +86,31 @@ async function generate(): Promise<void> {
     setBusy(false);
     find('results', HTMLElement).hidden = results.count < 2;
   }
+}
+
+async function makePictures(request: ImageInferenceRequest, signal: AbortSignal): Promise<void> {
+  let lastMs = performance.now();
+  results.show([]);
+  stage.startPrint(request.width, request.height);
+  find('print', HTMLElement).scrollIntoView({ block: 'nearest', behavior: calm ? 'instant' : 'smooth' });
+  const pictures = await darkroom.imageInference(request, {
+    signal,
+    onProgress: (event) => progress.show(event),
+    onPreview: (preview) => stage.showPreview(preview),
+    onPicture: (picture) => {
+      const nowMs = performance.now();
+      receive(request, picture, nowMs - lastMs);
+      lastMs = nowMs;
+    },
+  });
+  announce(`${pictures.length === 1 ? 'The picture is' : `${pictures.length} pictures are`} ready.`);
+}
+
+/** It stands beside the guide already. */
+function showGuideProblem(): void {
+  const place = firstAtFault();
+  place?.closest('details')?.setAttribute('open', '');
+  place?.focus();
 }
 
 function receive(request: ImageInferenceRequest, picture: ImageResult, tookMs: number): void {

@@ -1,28 +1,32 @@
-/** @file The model menu: the bundled one, a folder or file of the visitor's, or an address. Files are read where they are; nothing is uploaded. */
-import type { Darkroom } from '../src/index.js';
+/** @file The model menu: the bundled one, a folder or file of the visitor's, or an address. */
 import { announce, find, make, showMessage } from './dom.js';
+import { linkFilePicker, linkFolderPicker, type Source } from './open-files.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
+import type { Shelf } from './shelf.js';
 
 const TINYWORLD = 'darkroom:1@1';
-
-type Source = Parameters<Darkroom['registerModel']>[1];
 
 /** What suits the bundled model; other models choose for themselves where a field is empty. */
 const TINYWORLD_SETTINGS = { width: '128', height: '128', steps: '20', CFGScale: '4.5' } as const;
 
-export function setUpModels(darkroom: Darkroom): void {
+export function setUpModels(shelf: Shelf): void {
   const menu = find('model', HTMLSelectElement);
-  const picker = find('folder-input', HTMLInputElement);
-  list(TINYWORLD, 'Tinyworld, bundled');
+  offer(TINYWORLD, 'Tinyworld, bundled');
   useSettings(TINYWORLD);
   menu.addEventListener('change', () => useSettings(menu.value));
 
+  /** Makes a model one of the menu's, and of the suggestions of fields that name one. */
+  function offer(name: string, label = name): void {
+    shelf.list('model', name, label);
+    if ([...menu.options].every((option) => option.value !== name)) menu.append(make('option', { value: name }, label));
+  }
+
   /** Without a source the name says where the model is. */
-  async function add(name: string, source: Source | undefined): Promise<void> {
+  async function add(given: string, source: Source | undefined): Promise<void> {
     try {
       clearProblems();
-      if (source !== undefined) await darkroom.registerModel(name, source);
-      list(name, name);
+      const name = source === undefined ? given : await shelf.openModel(given, source);
+      offer(name);
       menu.value = name;
       useSettings(name);
       announce(`Model ${name} is chosen.`);
@@ -32,33 +36,9 @@ export function setUpModels(darkroom: Darkroom): void {
     }
   }
 
-  find('open-folder', HTMLButtonElement).addEventListener('click', () => {
-    if (!hasDirectoryPicker(window)) return picker.click();
-    window.showDirectoryPicker({ id: 'models' }).then(
-      (folder) => add(folder.name, folder),
-      () => undefined, // the visitor closed the dialog
-    );
-  });
-  picker.addEventListener('change', () => {
-    const [first] = picker.files ?? [];
-    if (first === undefined || picker.files === null) return;
-    void add(first.webkitRelativePath.split('/')[0] ?? first.name, [...picker.files]).then(() => (picker.value = ''));
-  });
-  const file = find('file-input', HTMLInputElement);
-  find('open-file', HTMLButtonElement).addEventListener('click', () => file.click());
-  file.addEventListener('change', () => {
-    const [first] = file.files ?? [];
-    if (first !== undefined) void add(first.name, first).then(() => (file.value = ''));
-  });
+  linkFolderPicker(find('open-folder', HTMLButtonElement), find('folder-input', HTMLInputElement), add);
+  linkFilePicker(find('open-file', HTMLButtonElement), find('file-input', HTMLInputElement), add);
   setUpAddress(add);
-}
-
-/** Makes a model one of the menu's and a suggestion of the fields that name another. */
-function list(name: string, label: string): void {
-  const menu = find('model', HTMLSelectElement);
-  if ([...menu.options].some((option) => option.value === name)) return;
-  menu.append(make('option', { value: name }, label));
-  find('open-models', HTMLDataListElement).append(make('option', { value: name, label }));
 }
 
 /** `civitai:4384@128713` or `huggingface:owner/repo`, which need no registering; not a URL. */
@@ -95,12 +75,4 @@ function useSettings(model: string): void {
     else if (input.value === value) input.value = '';
     input.dispatchEvent(new Event('input'));
   }
-}
-
-interface WithDirectoryPicker {
-  showDirectoryPicker(options: { readonly id: string }): Promise<FileSystemDirectoryHandle>;
-}
-
-function hasDirectoryPicker(target: object): target is WithDirectoryPicker {
-  return 'showDirectoryPicker' in target;
 }

@@ -17,27 +17,45 @@ export function showProblems(problems: readonly Problem[]): void {
   const list = find('problems', HTMLElement);
   list.replaceChildren(...rest.map(describe));
   list.hidden = rest.length === 0;
-  const first = document.querySelector<HTMLElement>('[aria-invalid="true"]') ?? (rest.length > 0 ? list : undefined);
+  const first = firstAtFault() ?? (rest.length > 0 ? list : undefined);
   first?.closest('details')?.setAttribute('open', '');
   first?.focus();
 }
 
-export function clearProblems(): void {
-  for (const field of document.querySelectorAll('.field .error')) field.remove();
-  for (const control of document.querySelectorAll('[aria-invalid]')) {
+/** Replaces what stands below one field. */
+export function showAtField(field: HTMLElement, problems: readonly Problem[]): void {
+  clearProblems(field);
+  for (const problem of problems) showAt(field, problem);
+}
+
+/** Where none is given: of the whole page. */
+export function clearProblems(within?: HTMLElement): void {
+  const scope = within ?? document;
+  for (const error of scope.querySelectorAll('.field .error')) error.remove();
+  for (const control of scope.querySelectorAll('[aria-invalid]')) {
     control.removeAttribute('aria-invalid');
     describeBy(control, false);
   }
+  if (within !== undefined) return;
   const list = find('problems', HTMLElement);
   list.hidden = true;
   list.replaceChildren();
 }
 
+export function firstAtFault(): HTMLElement | undefined {
+  return document.querySelector<HTMLElement>('[aria-invalid="true"]') ?? undefined;
+}
+
 /** False where the page has no field for it. */
 function showBesideField(problem: Problem): boolean {
-  const field = problem.parameter === undefined ? undefined : fieldOf(problem.parameter);
-  const control = field?.querySelector(':is(input, select, textarea)[id]');
-  if (field === undefined || control === null || control === undefined) return false;
+  const field = problem.parameter === undefined ? undefined : fieldOf(problem.parameter, problem.message);
+  return field !== undefined && showAt(field, problem);
+}
+
+/** Adds a problem below a field, whatever it names. False where the field has no control. */
+export function showAt(field: HTMLElement, problem: Problem): boolean {
+  const control = field.querySelector(':is(input, select, textarea)[id]');
+  if (control === null) return false;
   const id = errorId(control);
   const earlier = document.getElementById(id);
   const text = withHint(problem);
@@ -48,10 +66,13 @@ function showBesideField(problem: Problem): boolean {
   return true;
 }
 
-/** `refiner.startStep` has a field of its own, `lora[0].weight` belongs to that of `lora`, and `refiner` to the first of its parts. */
-function fieldOf(parameter: string): HTMLElement | undefined {
+/**
+ * The field of `refiner.startStep`; of `lora.weight` that of the entry which the message is about; of `refiner` or `lora` the first of its
+ * parts.
+ */
+function fieldOf(parameter: string, message: string): HTMLElement | undefined {
   const fields = [...document.querySelectorAll<HTMLElement>('.field[data-parameter]')];
-  const names = parameter.replaceAll(/\[\d+\]/g, '').split('.');
+  const names = pathOf(parameter, message).split('.');
   const paths = names.map((_, i) => names.slice(0, names.length - i).join('.')); // the longest first
   return paths
     .flatMap((path) => [
@@ -59,6 +80,19 @@ function fieldOf(parameter: string): HTMLElement | undefined {
       ...fields.filter(({ dataset }) => dataset['parameter']?.startsWith(`${path}.`)),
     ])
     .at(0);
+}
+
+/** `lora.weight` → `lora[1].weight`: parameters come without a number, so the message has to say it, or name the entry's model. */
+function pathOf(parameter: string, message: string): string {
+  const [list = '', ...rest] = parameter.split('.');
+  const entries = [...document.querySelectorAll<HTMLElement>(`[data-entry^="${CSS.escape(list)}["]`)];
+  const numbered = entries.find(({ dataset }) => message.includes(dataset['entry'] ?? ''));
+  const named = entries
+    .map((element) => ({ element, model: element.dataset['model'] ?? '' }))
+    .filter(({ model }) => model !== '' && message.includes(model))
+    .sort((a, b) => b.model.length - a.model.length)[0]?.element;
+  const entry = (numbered ?? named ?? entries[0])?.dataset['entry'];
+  return [entry ?? list, ...rest].join('.');
 }
 
 function errorId(control: Element): string {

@@ -45,7 +45,7 @@ export function createProgressView(): ProgressView {
       bar.removeAttribute('value');
     },
     show(event) {
-      const words = describe(event);
+      const words = describeProgress(event);
       text.textContent = words;
       left.textContent = event.secondsLeft === undefined ? '' : timeLeft(event.secondsLeft);
       const part = fraction(event);
@@ -60,7 +60,7 @@ export function createProgressView(): ProgressView {
 }
 
 /** "Developing picture 2 of 3, step 7 of 20". */
-function describe({ stage, image, images, step, of, bytes, totalBytes }: ProgressEvent): string {
+export function describeProgress({ stage, image, images, step, of, bytes, totalBytes }: ProgressEvent): string {
   const which = images > 1 && stage !== 'queue' ? ` picture ${image + 1} of ${images}` : '';
   const place = stage === 'denoise' || stage === 'decode' || stage === 'encode' ? which : '';
   const steps = step === undefined || of === undefined ? '' : `, step ${step} of ${of}`;

@@ -3,8 +3,9 @@ import { readPictureRequest } from '../src/index.js';
 import { announce, find, showMessage } from './dom.js';
 import type { Settings } from './form.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
+import type { Shelf } from './shelf.js';
 
-export function setUpRestore(write: (settings: Settings) => void): void {
+export function setUpRestore(write: (settings: Settings) => void, shelf: Shelf): void {
   const overlay = find('drop', HTMLElement);
 
   async function restore(source: File | string): Promise<void> {
@@ -15,7 +16,7 @@ export function setUpRestore(write: (settings: Settings) => void): void {
       if (restored === undefined) return showMessage(`There are no settings in ${name}.`);
       write(restored.request);
       const unused = restored.ignored.length === 0 ? '' : ` Not used here: ${restored.ignored.join(', ')}.`;
-      showMessage(`Settings restored from ${name}.${modelNote(restored.request)}${unused}`);
+      showMessage(`Settings restored from ${name}.${modelNote(restored.request, shelf)}${unused}`);
       announce('Settings restored.');
     } catch (error) {
       showProblems(problemsOf(error));
@@ -24,8 +25,8 @@ export function setUpRestore(write: (settings: Settings) => void): void {
 
   document.addEventListener('dragover', (event) => {
     if (event.dataTransfer?.types.includes('Files') !== true) return;
+    overlay.toggleAttribute('data-on', !event.defaultPrevented); // a guide takes it itself
     event.preventDefault();
-    overlay.setAttribute('data-on', '');
   });
   document.addEventListener('dragleave', (event) => {
     if (event.relatedTarget === null) overlay.removeAttribute('data-on');
@@ -33,11 +34,12 @@ export function setUpRestore(write: (settings: Settings) => void): void {
   document.addEventListener('drop', (event) => {
     overlay.removeAttribute('data-on');
     const [file] = event.dataTransfer?.files ?? [];
-    if (file === undefined) return;
+    if (file === undefined || event.defaultPrevented) return;
     event.preventDefault();
     void restore(file);
   });
   document.addEventListener('paste', (event) => {
+    if (event.defaultPrevented) return;
     const [file] = event.clipboardData?.files ?? [];
     const text = event.clipboardData?.getData('text') ?? '';
     if (file !== undefined) {
@@ -50,10 +52,15 @@ export function setUpRestore(write: (settings: Settings) => void): void {
   });
 }
 
-/** A picture may come from models that are not open on this page. Another VAE or refiner is fetched, where its name says from where. */
-function modelNote({ model, vae, refiner }: Settings): string {
-  const open = [...find('model', HTMLSelectElement).options].map(({ value }) => value.toLowerCase());
-  const named = { model, VAE: vae, refiner: refiner?.model };
-  const missing = Object.entries(named).filter(([, name]) => name !== undefined && !open.includes(name.toLowerCase()));
+/** A picture may come from models that are not open on this page. All but the model are fetched, where their names say from where. */
+function modelNote({ model, vae, refiner, lora = [], embeddings = [] }: Settings, shelf: Shelf): string {
+  const named: readonly (readonly [what: string, name: string | undefined])[] = [
+    ['model', model],
+    ['VAE', vae],
+    ['refiner', refiner?.model],
+    ...lora.map((one) => ['LoRA', one.model] as const),
+    ...embeddings.map((one) => ['embedding', one.model] as const),
+  ];
+  const missing = named.filter(([, name]) => name !== undefined && !shelf.has(name));
   return missing.map(([what, name]) => ` It was made with the ${what} ${name}, which is not open here.`).join('');
 }

@@ -3,24 +3,24 @@ import type { Darkroom } from '../src/index.js';
 import { find, make } from './dom.js';
 import type { Source } from './open-files.js';
 
-export type Kind = 'model' | 'refiner' | 'vae' | 'lora' | 'embeddings' | 'controlNet';
-
-type Category = NonNullable<Parameters<Darkroom['registerModel']>[0] extends infer M ? CategoryOf<M> : never>;
-type CategoryOf<M> = M extends { readonly category?: infer C } ? C : never;
+/** `unknown`: opened as a model, but there is none in it. */
+export type Kind = 'model' | 'unknown' | 'refiner' | 'vae' | 'lora' | 'embeddings' | 'controlNet';
 
 /** What a file is registered as: where it was opened says it. A model may be anything that has a model in it. */
 const CATEGORIES = {
   model: undefined,
+  unknown: undefined,
   refiner: 'checkpoint',
   vae: 'vae',
   lora: 'lora',
   embeddings: 'embeddings',
   controlNet: 'controlnet',
-} as const satisfies Record<Kind, Category | undefined>;
+} as const satisfies Record<Kind, string | undefined>;
 
 /** The suggestions that a kind is among. A model has a VAE, and can refine. */
 const LISTS = {
-  model: ['open-models', 'open-refiners', 'open-vaes'],
+  model: ['open-refiners', 'open-vaes'],
+  unknown: ['open-refiners', 'open-vaes', 'open-lora', 'open-embeddings', 'open-controlNet'],
   refiner: ['open-refiners'],
   vae: ['open-vaes'],
   lora: ['open-lora'],
@@ -34,6 +34,10 @@ export interface Shelf {
    * is open under it.
    */
   open(kind: Kind, name: string, source: Source): Promise<string>;
+  /** The same for a model. Rejects where files have none in them; the other fields then suggest them. */
+  openModel(name: string, source: Source): Promise<string>;
+  /** Registers under this name, whatever was there before. */
+  replace(name: string, source: Source): Promise<void>;
   /** Makes a name a suggestion. */
   list(kind: Kind, name: string, label?: string): void;
   /** In any capitals. */
@@ -61,15 +65,32 @@ export function createShelf(darkroom: Darkroom): Shelf {
     }
   }
 
+  async function register(kind: Kind, name: string, source: Source): Promise<string> {
+    const air = await nameFor(kind, name, source);
+    const category = CATEGORIES[kind];
+    await darkroom.registerModel({ air, source, ...(category === undefined ? {} : { category }) });
+    opened.set(air, { kind, source });
+    return air;
+  }
+
   return {
     async open(kind, name, source) {
-      const air = await nameFor(kind, name, source);
-      const category = CATEGORIES[kind];
-      await darkroom.registerModel({ air, source, ...(category === undefined ? {} : { category }) });
-      opened.set(air, { kind, source });
+      const air = await register(kind, name, source);
       list(kind, air);
       return air;
     },
+    async openModel(name, source) {
+      const air = await register('model', name, source);
+      try {
+        if (typeof source !== 'string') await darkroom.willItFit({ positivePrompt: 'any', model: air }); // reads headers only
+      } catch (error) {
+        list('unknown', air);
+        throw error;
+      }
+      list('model', air);
+      return air;
+    },
+    replace: (name, source) => darkroom.registerModel(name, source),
     list,
     has: (name) => listed.has(name.toLowerCase()),
   };
@@ -82,10 +103,12 @@ function numbered(name: string, copy: number): string {
 
 /** Whether both are what the visitor picked twice. */
 async function isSame(a: Source, b: Source): Promise<boolean> {
-  if (a instanceof FileSystemHandle || b instanceof FileSystemHandle) {
-    return a instanceof FileSystemHandle && b instanceof FileSystemHandle && a.isSameEntry(b);
-  }
+  if (isHandle(a) || isHandle(b)) return isHandle(a) && isHandle(b) && a.isSameEntry(b);
   return printOf(a) === printOf(b);
+}
+
+function isHandle(source: Source): source is Extract<Source, FileSystemHandle> {
+  return typeof source === 'object' && 'isSameEntry' in source;
 }
 
 function printOf(source: Exclude<Source, FileSystemHandle>): string {

@@ -1,6 +1,7 @@
 /** @file The print: a preview that sharpens step by step, the picture that takes its place, and its particulars below. */
 import type { PreviewEvent } from '../src/index.js';
 import { announce, find, make } from './dom.js';
+import { makeButton } from './fields.js';
 import type { KeptPicture } from './history-store.js';
 
 export interface Stage {
@@ -8,6 +9,8 @@ export interface Stage {
   startPrint(width: number | undefined, height: number | undefined): void;
   showPreview(preview: PreviewEvent): void;
   showPicture(picture: KeptPicture): void;
+  /** The last picture that was shown. */
+  shown(): KeptPicture | undefined;
   /** Back to what was there before the run; called when it failed or was cancelled. */
   stopPrint(): void;
 }
@@ -15,6 +18,7 @@ export interface Stage {
 export interface StageActions {
   readonly reuseSeed: (seed: string) => void;
   readonly reuseSettings: (picture: KeptPicture) => void;
+  readonly useAsGuide: (picture: KeptPicture) => void;
 }
 
 export function createStage(actions: StageActions): Stage {
@@ -71,6 +75,7 @@ export function createStage(actions: StageActions): Stage {
       canvas.getContext('2d')?.putImageData(new ImageData(new Uint8ClampedArray(rgba), width, height), 0, 0);
     },
     showPicture,
+    shown: () => shown,
     stopPrint() {
       if (print.dataset['state'] !== 'developing') return;
       if (shown !== undefined) showPicture(shown);
@@ -82,7 +87,7 @@ export function createStage(actions: StageActions): Stage {
 function describe(
   picture: KeptPicture,
   url: string,
-  { reuseSeed, reuseSettings }: StageActions,
+  { reuseSeed, reuseSettings, useAsGuide }: StageActions,
 ): readonly HTMLElement[] {
   const { request, seed } = picture;
   const facts = [
@@ -105,20 +110,15 @@ function describe(
       { className: 'row' },
       download,
       copyButton(seed),
-      button('Reuse seed', () => reuseSeed(seed)),
-      button('Reuse settings', () => reuseSettings(picture)),
+      makeButton('Reuse seed', () => reuseSeed(seed)),
+      makeButton('Reuse settings', () => reuseSettings(picture)),
+      makeButton('Use as guide', () => useAsGuide(picture)),
     ),
   ];
 }
 
-function button(text: string, onClick: () => void): HTMLButtonElement {
-  const element = make('button', { type: 'button', className: 'small' }, text);
-  element.addEventListener('click', onClick);
-  return element;
-}
-
 function copyButton(seed: string): HTMLButtonElement {
-  const copy = button('Copy seed', () => {
+  const copy = makeButton('Copy seed', () => {
     navigator.clipboard.writeText(seed).then(
       () => say('Copied'),
       () => say(`Not allowed: ${seed}`),

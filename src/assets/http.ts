@@ -30,7 +30,7 @@ export interface Incoming {
   /** The body, piece by piece. Stopping early cancels the rest. @throws PassingFailure when it is torn or stalls, aborted */
   readonly pieces: () => AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined>;
   /** Throws the body away. */
-  readonly cancel: () => Promise<void>;
+  readonly cancel: () => void;
 }
 
 /**
@@ -48,11 +48,10 @@ export async function send({ deps, url, signal }: Call, init: RequestInit = {}):
     return new PassingFailure(describeFailure(error, url));
   };
   const { fetch } = deps; // browsers refuse it as a method of another object
-  const response = await authorized(deps, url, init)
-    .then((ready) => fetch(url, { ...ready, signal: silence.signal }))
-    .catch((error: unknown) => {
-      throw explain(error);
-    });
+  const answer = authorized(deps, url, init).then((ready) => fetch(url, { ...ready, signal: silence.signal }));
+  const response = await orEnd(answer, silence.signal).catch((error: unknown) => {
+    throw explain(error);
+  });
   silence.pause();
   return {
     status: response.status,
@@ -62,23 +61,45 @@ export async function send({ deps, url, signal }: Call, init: RequestInit = {}):
       try {
         for (;;) {
           silence.touch();
-          const next = await reader?.read().catch((error: unknown) => {
-            throw explain(error);
-          });
+          const next = await orEnd(reader?.read() ?? Promise.resolve(undefined), silence.signal).catch(
+            (error: unknown) => {
+              throw explain(error);
+            },
+          );
           silence.pause(); // whoever takes the piece may take its time
           if (next?.value === undefined) return;
           yield next.value;
         }
       } finally {
         silence.stop();
-        await reader?.cancel().catch(() => undefined); // torn already
+        reader?.cancel().catch(() => undefined); // torn already
       }
     },
-    async cancel() {
+    cancel() {
       silence.stop();
-      await response.body?.cancel().catch(() => undefined);
+      response.body?.cancel().catch(() => undefined);
     },
   };
+}
+
+/** `work`, or an error when `signal` fires: a `fetch` that is aborted may stay silent for ever (seen in Node 20). */
+function orEnd<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => reject(new Error('aborted'));
+    if (signal.aborted) end();
+    signal.addEventListener('abort', end);
+    const done = (): void => signal.removeEventListener('abort', end);
+    work.then(
+      (value) => {
+        done();
+        resolve(value);
+      },
+      (error: unknown) => {
+        done();
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
 }
 
 async function authorized({ authorization }: HttpDeps, url: URL, init: RequestInit): Promise<RequestInit> {
@@ -140,11 +161,11 @@ export function fetchRange(call: Call, start: number, end: number): Promise<Rang
       case 200:
         return { kind: 'whole', blob: await readBlob(incoming, onBytes) };
       case 416: // nothing at `start`: the file is empty, or has shrunk
-        await incoming.cancel();
+        incoming.cancel();
         return { kind: 'part', bytes: new Uint8Array(0), total: start };
       case 404:
       case 410:
-        await incoming.cancel();
+        incoming.cancel();
         return { kind: 'absent' };
       default:
         return refuseStatus(call, incoming);
@@ -161,7 +182,7 @@ export function rangeHeader(start: number, end?: number): { readonly Range: stri
 export function fetchLength(call: Call): Promise<number | undefined> {
   return withRetries(call, async () => {
     const incoming = await send(call, { method: 'HEAD' });
-    await incoming.cancel();
+    incoming.cancel();
     return incoming.status >= 200 && incoming.status < 300 ? bodyLength(incoming.headers) : undefined;
   });
 }
@@ -195,7 +216,7 @@ export function parseContentRange(headers: Headers): { readonly start: number; r
 async function readPart(incoming: Incoming, start: number, end: number, onBytes: OnBytes): Promise<RangeAnswer> {
   const range = parseContentRange(incoming.headers);
   if (range !== undefined && range.start !== start) {
-    await incoming.cancel();
+    incoming.cancel();
     throw new PassingFailure(`the answer begins at byte ${range.start}, not ${start}`);
   }
   const blob = await readBlob(incoming, onBytes, end - start);
@@ -237,7 +258,7 @@ async function readBlob(incoming: Incoming, onBytes: OnBytes, limitBytes = Infin
  * @throws PassingFailure, accessDenied (401, 403), downloadFailed
  */
 export async function refuseStatus({ url, deps }: Call, incoming: Incoming): Promise<never> {
-  await incoming.cancel();
+  incoming.cancel();
   const { status, headers } = incoming;
   if (status === 408 || status === 429 || status >= 500) {
     throw new PassingFailure(
@@ -282,9 +303,13 @@ export function downloadFailed(url: URL, reason: string): DarkroomError {
 /** The error for a file that this visitor may not have. The Hub says why in `X-Error-Code` (`GatedRepo`, `RepoNotFound`, …). */
 function accessDenied(url: URL, headers: Headers, status: number): DarkroomError {
   const why = /^\w{1,40}$/.exec(headers.get('x-error-code') ?? '')?.[0];
-  return fail('accessDenied', `${publicUrl(url)} may not be read: the server answered ${status}${why ? ` (${why})` : ''}.`, {
-    hint:
-      `Accept the model's terms on its page where it has some, and give a token for its host: ` +
-      `authorization: { '${url.host}': 'Bearer …' }.`,
-  });
+  return fail(
+    'accessDenied',
+    `${publicUrl(url)} may not be read: the server answered ${status}${why ? ` (${why})` : ''}.`,
+    {
+      hint:
+        `Accept the model's terms on its page where it has some, and give a token for its host: ` +
+        `authorization: { '${url.host}': 'Bearer …' }.`,
+    },
+  );
 }

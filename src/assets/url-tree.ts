@@ -54,8 +54,7 @@ function fileAt(url: URL, file: string, open: OpenUrl): FileTree {
   return {
     name: folder.name.replace(/\/$/, ''),
     file,
-    open: (path, signal, onBytes) =>
-      path === file ? open(url, signal, onBytes) : folder.open(path, signal, onBytes),
+    open: (path, signal, onBytes) => (path === file ? open(url, signal, onBytes) : folder.open(path, signal, onBytes)),
   };
 }
 

@@ -1,19 +1,13 @@
-/** @file The weights of one component (a UNet, a VAE…) as one view over its safetensors file or shards, under internal names. */
-import { DTYPE_BYTES, type FloatType } from '../base/dtype.js';
+/** @file The weights of one component (a UNet, a VAE…) as one view over its file or shards, under internal names. */
+import type { FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { show } from '../base/fields.js';
 import { isJunkWeight, type WeightLayout } from '../models/layouts/layout.js';
 import { openUnlessMarkup } from './file-kind.js';
-import { decodeFloats, type FloatArrays } from './floats.js';
+import type { FloatArrays } from './floats.js';
+import { readTensor, readTensorBytes } from './read-tensor.js';
 import type { FileTree, OnBytes } from './source.js';
-import {
-  openShards,
-  openWhole,
-  tensorAt,
-  transposeBytes,
-  type WeightTensor,
-  type WeightTensors,
-} from './weight-tensors.js';
+import { openShards, openWhole, tensorAt, withScales, type WeightTensor, type WeightTensors } from './weight-tensors.js';
 
 /** All weights of one component. Names given to its functions are internal ones (see `models/layouts/`). */
 export interface WeightFile {
@@ -28,7 +22,7 @@ export interface WeightFile {
   find(name: string): WeightTensor | undefined;
   /** The values as float32, or as float16 bits. @throws missingWeight, invalidModelFile (not floats; too large for float16) */
   read<A extends FloatType>(name: string, as: A, signal?: AbortSignal, onBytes?: OnBytes): Promise<FloatArrays[A]>;
-  /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`. @throws missingWeight */
+  /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`, without its scale. @throws missingWeight */
   bytes(name: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
 }
 
@@ -106,7 +100,7 @@ async function refusePickles(
 
 /** The weights of one component among `all` tensors of a file; the layout says where. `name` is the file's, for messages. */
 export function viewWeights(name: string, all: WeightTensors, layout: WeightLayout): WeightFile {
-  const tensors = new Map([...all].filter(([tensor]) => !isJunkWeight(tensor)));
+  const tensors = withScales(new Map([...all].filter(([tensor]) => !isJunkWeight(tensor))));
   const find = (internal: string): WeightTensor | undefined => {
     for (const place of layout.places(internal)) {
       const stored = tensors.get(place.name);
@@ -128,19 +122,14 @@ export function viewWeights(name: string, all: WeightTensors, layout: WeightLayo
       },
     );
   };
-  const bytes: WeightFile['bytes'] = async (internal, signal, onBytes) => {
-    const { source, start, end, shape, dtype, transposed } = demand(internal);
-    const stored = await source.read(start, end, signal, onBytes);
-    return transposed === true ? transposeBytes(stored, shape, DTYPE_BYTES[dtype]) : stored;
-  };
+  const where = (internal: string): string => `${name}: tensor ${show(internal)}`;
   return {
     name,
     tensors,
     find,
-    bytes,
-    read: async (internal, as, signal, onBytes) => {
-      const { dtype } = demand(internal);
-      return decodeFloats(await bytes(internal, signal, onBytes), dtype, as, `${name}: tensor ${show(internal)}`);
-    },
+    bytes: async (internal, signal, onBytes) =>
+      readTensorBytes(demand(internal), { where: where(internal), signal, onBytes }),
+    read: async (internal, as, signal, onBytes) =>
+      readTensor(demand(internal), as, { where: where(internal), signal, onBytes }),
   };
 }

@@ -26,6 +26,11 @@ function float16Table(): Float32Array {
 /** All 65,536 float16 values as float32 (256 KB, about a millisecond to make). */
 const FLOAT16_VALUES = float16Table();
 
+/** The value of one float16. */
+export function float16Value(bits: number): number {
+  return FLOAT16_VALUES[bits] ?? NaN;
+}
+
 /** float16 bits → float32. Exact. */
 export function float16ToFloat32(bits: Uint16Array): Float32Array {
   const out = new Float32Array(bits.length);
@@ -65,4 +70,20 @@ export function float32ToFloat16(values: Float32Array): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) out[i] = toFloat16Bits(values[i] ?? 0);
   return out;
+}
+
+/** bfloat16 bits → float16 bits, round to nearest even (only values below 2^−14 lose bits); overflow → ±Infinity, NaN stays NaN. */
+export function bfloat16ToFloat16(bits: Uint16Array): Uint16Array {
+  const out = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = halfOfBfloat16(bits[i] ?? 0);
+  return out;
+}
+
+function halfOfBfloat16(bits: number): number {
+  const sign = bits & 0x8000;
+  const e = ((bits >> 7) & 0xff) - 112; // float16's exponent
+  const fraction = bits & 0x7f;
+  if (e > 0 && e < 31) return sign | (e << 10) | (fraction << 3);
+  if (e > 0) return sign | ((bits & 0x7fff) > 0x7f80 ? 0x7e00 : 0x7c00);
+  return e < -10 ? sign : sign | roundShift((fraction | 0x80) << 3, 1 - e);
 }

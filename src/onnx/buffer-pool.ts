@@ -50,7 +50,7 @@ export function runOnPool(before: BufferPool, graph: Graph, binding: RunBinding 
   for (const input of graph.inputs) if (!onDevice(input)) pool.stage(bufferBytes(valueBytes(input.value)));
   executionOrder(graph).forEach((node, at) => {
     const own = temporaryBytes(node, binding);
-    for (const { bytes } of starting.get(at) ?? []) pool.take(bytes);
+    for (const { bytes, kept } of starting.get(at) ?? []) if (!(kept && binding.given)) pool.take(bytes);
     for (const bytes of own) pool.take(bytes);
     pool.dispatch(dispatchCount(node, binding));
     for (const bytes of own) pool.giveBack(bytes);

@@ -23,6 +23,8 @@ export interface Buffer {
 export interface RunBinding {
   /** Names of inputs that are arrays of the device, and of outputs that stay there. */
   readonly onDevice?: ReadonlySet<string>;
+  /** Outputs that stay on the device are written into arrays of their owner's, not into buffers of the pool. */
+  readonly given?: boolean;
   /** Kernels of convolutions that are inputs: on each run they are turned into a buffer of their own. */
   readonly turned?: ReadonlySet<Value>;
 }

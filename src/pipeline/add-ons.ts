@@ -38,6 +38,17 @@ export function useLoras(model: LoadedModel, loras: readonly FittedLora[]): void
   for (const encoder of model.encoders) encoder.adapt(of(networkOf(encoder)));
 }
 
+/** Which weights LoRAs change. */
+export function changedBy(loras: readonly FittedLora[]): ReadonlyMap<ChangedNetwork, ReadonlySet<string>> {
+  const changed = new Map<ChangedNetwork, Set<string>>();
+  for (const [network, changes] of loras.flatMap((lora) => [...lora.changes.changes])) {
+    const names = changed.get(network) ?? new Set();
+    changed.set(network, names);
+    for (const { tensor } of changes) names.add(tensor);
+  }
+  return changed;
+}
+
 /** The weights that a LoRA may change, told from the configs. */
 export function changeableWeights({ unet, encoders }: LoadedModel, dialect: Dialect): readonly NetworkWeights[] {
   const options = { dialect, dtype: 'float32' } as const;

@@ -79,7 +79,11 @@ export async function decodeBands(
   const sizes = distinct(heights);
   const arrays = createArena(runtime);
   try {
-    let state: State = { bands: await runTrunk(arrays, trunk, heights, latents, signal), skips: [], statistics: undefined };
+    let state: State = {
+      bands: await runTrunk(arrays, trunk, heights, latents, signal),
+      skips: [],
+      statistics: undefined,
+    };
     for (const [i, stage] of bandStages(config, wholeBlocks).entries()) {
       const own = heights.map((height) => models[i * sizes.length + sizes.indexOf(height)] ?? trunk);
       if (stage.kind === 'picture') return await runPicture(arrays, own, state, signal);

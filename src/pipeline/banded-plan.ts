@@ -19,7 +19,13 @@ export interface BandPlan {
 }
 
 /** What one band reads or makes at a time: enough rows to keep a GPU busy, and few of these buffers are alive at once. */
-const BAND_BYTES = 2 ** 26;
+export const BAND_BYTES = 2 ** 26;
+
+/** The decoder in one piece, written only if it decides; and the device. */
+export interface Whole {
+  readonly graph: () => Graph;
+  readonly info: RuntimeInfo;
+}
 
 /** A WebAssembly heap addresses 32 bits. */
 const HEAP_BYTES = 2 ** 32;
@@ -27,19 +33,16 @@ const HEAP_BYTES = 2 ** 32;
 /** Bands are of float32, as the decoder is. */
 const FLOAT32_BYTES = 4;
 
-/**
- * The bands of latents `[C,height,width]`, or none: where one piece will do, and for a decoder of a single resolution, which has no bands.
- * @param whole the decoder in one piece, written only if it decides
- */
+/** The bands of latents `[C,height,width]`, or none: where one piece will do, and for a decoder of a single resolution, which has no bands. */
 export function planBands(
   config: AutoencoderKLConfig,
   { height, width }: { readonly height: number; readonly width: number },
   tiles: Tiles,
-  whole: { readonly graph: () => Graph; readonly info: RuntimeInfo },
+  whole: Whole,
 ): BandPlan | undefined {
   const blocks = config.blockOutChannels.length;
   if (tiles === 'never' || blocks < 2) return undefined;
-  if (tiles === 'auto' && isPossible(whole.graph(), whole.info)) return undefined;
+  if (tiles === 'auto' && isPossible(whole)) return undefined;
   const bytes = rowBytes(config, width);
   const most = typeof tiles === 'number' ? tiles : BAND_BYTES / Math.max(...bytes);
   const rows = Math.min(height, Math.max(1, Math.floor(most)));
@@ -63,8 +66,10 @@ export function cut(height: number, bands: number): readonly number[] {
   return Array.from({ length: bands }, (_, band) => edge(band + 1) - edge(band));
 }
 
-/** Whether a device can run `graph` as far as its limits tell. On the CPU: the heap must hold what is alive at once, and the weights. */
-function isPossible(graph: Graph, { limits, backend }: RuntimeInfo): boolean {
+/** Whether the device can decode in one piece, as far as its limits tell. On the CPU: the heap must hold the weights and what is alive at once. */
+export function isPossible({ graph: write, info: { backend, limits } }: Whole): boolean {
+  if (backend === 'webgpu' && limits === undefined) return true;
+  const graph = write();
   const weights = graph.weights.map(({ value }) => valueBytes(value));
   if (backend === 'wasm') return peakLiveBytes(graph) + weights.reduce((a, b) => a + b, 0) <= HEAP_BYTES;
   if (limits === undefined) return true;

@@ -23,8 +23,7 @@ export function groupStatistics(
   const each = (visit: (group: number, mean: number, variance: number) => void): void => {
     for (const band of moments) {
       const half = band.length / 2;
-      for (let i = 0; i < half; i++)
-        visit(Math.floor((i % channels) / size), band[i] ?? NaN, band[half + i] ?? NaN);
+      for (let i = 0; i < half; i++) visit(Math.floor((i % channels) / size), band[i] ?? NaN, band[half + i] ?? NaN);
     }
   };
   each((group, mean) => {

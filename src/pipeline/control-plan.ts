@@ -23,8 +23,8 @@ export function planControl(request: ControlNetRequest, steps: number): PlannedC
 }
 
 /** Whether it acts at all. */
-export function acts({ weight, begin, end }: PlannedControl): boolean {
-  return weight !== 0 && begin < end;
+export function acts(control: PlannedControl | undefined): boolean {
+  return control !== undefined && control.weight !== 0 && control.begin < control.end;
 }
 
 export function actsAt(control: PlannedControl, step: number): boolean {

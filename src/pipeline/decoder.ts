@@ -7,6 +7,7 @@ import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { bandedGraphs, decodeBands, type BandedShape } from './banded-decoder.js';
 import { planBands, type Tiles } from './banded-plan.js';
+import { decodeWindows, planWindows, windowGraphs } from './banded-tiny.js';
 import type { StageRun } from './conditioning.js';
 import { fromDialect, stackBands, toDialect } from './layout.js';
 import type { Vae } from './model.js';
@@ -61,23 +62,32 @@ async function loadDecoder(
   tiles: Tiles,
 ): Promise<Decode> {
   const { config } = vae;
+  const { dialect, info } = runtime;
   const whole = (): Graph => decoderGraph(runtime, config, height, width);
-  const plan =
-    config.kind === 'kl' ? planBands(config, { height, width }, tiles, { graph: whole, info: runtime.info }) : undefined;
-  if (plan === undefined || config.kind !== 'kl') {
+  const inOnePiece = async (): Promise<Decode> => {
     const network = await vae.load(`${height}x${width}`, whole, run);
     return async (latents) => {
       const { [VAE_IO.picture]: picture } = await network.run({ [VAE_IO.latents]: latents }, run.signal);
       return picture ?? new Float32Array();
     };
-  }
-  const shape: BandedShape = { config, width, plan };
-  const key = `${width}x${plan.heights.join('+')} from ${plan.wholeBlocks}`;
-  const models = await vae.loadAll(key, () => bandedGraphs(shape, runtime.dialect), run);
-  return async (latents) => {
-    const bands = await decodeBands(runtime, shape, models, latents, run.signal);
-    return stackBands(runtime.dialect.layout, bands, config.outChannels);
   };
+  const joined =
+    (decode: (latents: Float32Array) => Promise<readonly Float32Array[]>): Decode =>
+    async (latents) =>
+      stackBands(dialect.layout, await decode(latents), config.outChannels);
+
+  if (config.kind === 'tiny') {
+    const windows = planWindows(config, { height, width }, tiles, { graph: whole, info });
+    if (windows === undefined) return inOnePiece();
+    const key = `windows ${width} ${JSON.stringify(windows)}`;
+    const models = await vae.loadAll(key, () => windowGraphs(config, width, windows, dialect), run);
+    return joined((latents) => decodeWindows(dialect.layout, config, windows, models, latents, run.signal));
+  }
+  const plan = planBands(config, { height, width }, tiles, { graph: whole, info });
+  if (plan === undefined) return inOnePiece();
+  const shape: BandedShape = { config, width, plan };
+  const models = await vae.loadAll(`bands ${width} ${JSON.stringify(plan)}`, () => bandedGraphs(shape, dialect), run);
+  return joined((latents) => decodeBands(runtime, shape, models, latents, run.signal));
 }
 
 function decoderGraph({ dialect }: Runtime, config: VaeConfig, height: number, width: number): Graph {

@@ -5,6 +5,7 @@
 import { createMemoryDriver } from '../assets/image-drivers.js';
 import { createImagePins } from '../assets/image-pins.js';
 import { createImageStore } from '../assets/image-store.js';
+import type { FloatType } from '../base/dtype.js';
 import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
 import type { FinishedPicture, WireEvent, WireOutcome, WirePicture } from './events.js';
 import type { EncodePicture } from '../image/encode.js';
@@ -22,8 +23,9 @@ import {
 import type { Fit } from './fit.js';
 import { generate } from './generate.js';
 import { createKeeper, type Keeper } from './keeper.js';
-import { createLibrary, type OpenModels, type OpenTree } from './library.js';
-import { otherMeans, type Means } from './means.js';
+import { createLibrary, type OpenTree } from './library.js';
+import { FIRST_MEANS, ONLY_MEANS, otherMeans, type Means } from './means.js';
+import { createOwnDevice } from './own-device.js';
 import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
 import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
 import { makePlan, type Plan } from './plan.js';
@@ -77,64 +79,51 @@ export interface Engine {
 }
 
 export function createEngine(deps: EngineDeps): Engine {
-  let runtime: Promise<Runtime> | undefined;
-  let ready: Runtime | undefined;
-  const library = createLibrary(deps.openTree);
+  const device = createOwnDevice(
+    () => createRuntime(deps.runtime),
+    () => createLibrary(deps.openTree),
+  );
   const pictureDeps = deps.pictures ?? memoryPictures();
-  let disposed = false;
+  const preprocess = createPreprocess({ getRuntime: () => device.get(), openTree: deps.openTree });
 
-  const getRuntime = (): Promise<Runtime> => {
-    if (disposed) return Promise.reject(fail('disposed', 'This engine was disposed.'));
-    if (runtime === undefined) {
-      runtime = createRuntime(deps.runtime);
-      runtime.then(
-        (made) => (ready = made),
-        () => (runtime = undefined), // asked for again by the next task
-      );
+  /** Tries until it works or there is no other way. What ran on a device keeps its buffers while that is open: only a new one has all its memory. */
+  const attempt = async <T>(first: Means, work: (means: Means) => Promise<T>): Promise<T> => {
+    let means = first;
+    for (;;) {
+      try {
+        return await work(means);
+      } catch (error) {
+        const next = otherMeans(await device.reasonOf(error), { ...means, dtype: usable(means, device.ready()) });
+        if (next.frugal || next.losses > means.losses) await device.forget();
+        else await device.library().free();
+        means = next;
+      }
     }
-    return runtime;
   };
 
-  /** Gives the device up, with all that was made on it: the next use opens a new one. */
-  const forgetDevice = async (): Promise<void> => {
-    const old = runtime;
-    runtime = undefined;
-    ready = undefined;
-    await library.clear().catch(() => undefined); // releasing on a lost device may fail; its memory is gone anyway
-    await (await old)?.dispose().catch(() => undefined);
-  };
-
-  const preprocess = createPreprocess({ getRuntime, openTree: deps.openTree });
-
-  const runInference = async (task: ImageInferenceTask, options: RunOptions, made: WirePicture[]): Promise<void> => {
+  const runInference = async (task: ImageInferenceTask, options: RunOptions): Promise<void> => {
     const { onEvent = () => undefined, signal, trace } = options;
+    const { encodePicture, newUUID } = deps;
     const progress = createProgress(task, onEvent, deps.now);
     // Before any model: a picture that is not there is known in a moment, a model can take minutes.
     const load = () => loadTaskPictures(pictureDeps, task, signal);
     const pictures = task.controlNet.length === 0 ? await load() : await progress.stage('download', load);
-    const open = async (): Promise<{ readonly runtime: Runtime; readonly models: OpenModels }> => {
-      const active = await getRuntime();
-      return { runtime: active, models: await progress.stage('load', () => library.open(active, task, signal)) };
-    };
-    let opened = await open();
-    const plan = makePlan(task, opened.models.base, deps.randomSeed);
-    options.onPlan?.(plan);
-    const { encodePicture, newUUID } = deps;
-    let means: Means = { dtype: opened.runtime.info.dtype, frugal: false, warnings: opened.models.warnings };
-    for (;;) {
-      try {
-        const told = { ...plan, warnings: [...plan.warnings, ...means.warnings] };
-        const context = { ...opened, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...means };
-        await generate(task, told, context, made);
-        return;
-      } catch (error) {
-        means = otherMeans(error, means);
-        // What ran on a device keeps its buffers while it is open: only a new one has all of its memory.
-        if (means.frugal) await forgetDevice();
-        else await library.free();
-        opened = await open();
+    const made: WirePicture[] = [];
+    let plan: Plan | undefined; // one for all attempts: it holds the seeds
+    await attempt(FIRST_MEANS, async (means) => {
+      throwIfAborted(signal);
+      const runtime = await device.get();
+      const models = await progress.stage('load', () => device.library().open(runtime, task, signal));
+      if (plan === undefined) {
+        plan = makePlan(task, models.base, deps.randomSeed);
+        options.onPlan?.(plan);
       }
-    }
+      const warnings = [...plan.warnings, ...models.warnings, ...means.warnings, ...refuge(means, runtime)];
+      const told = { ...plan, warnings };
+      const how = { dtype: usable(means, runtime), frugal: means.frugal };
+      const context = { runtime, models, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...how };
+      await generate(task, told, context, made);
+    });
   };
 
   /** Runs one task; what it made is added to `finished` as soon as it is there. */
@@ -155,14 +144,16 @@ export function createEngine(deps: EngineDeps): Engine {
           keeper.keep(event.picture);
           finished.push(event.picture);
         };
-        return runInference(task, { ...options, onEvent: watch }, []);
+        return runInference(task, { ...options, onEvent: watch });
       }
       case 'imageUpload':
         finished.push(await uploadImage(task, context));
         return;
       case 'controlNetPreprocess':
       case 'imageControlNetPreProcess': {
-        const { taskUUID, guideImageUUID } = await preprocessImage(task, context);
+        const { taskUUID, guideImageUUID } = await attempt(ONLY_MEANS, ({ warnings }) =>
+          preprocessImage({ ...task, warnings: [...task.warnings, ...warnings] }, context),
+        );
         finished.push({ taskUUID, imageUUID: guideImageUUID });
         return;
       }
@@ -172,7 +163,7 @@ export function createEngine(deps: EngineDeps): Engine {
   };
 
   return {
-    start: async () => (await getRuntime()).info,
+    start: async () => (await device.get()).info,
 
     async run(input, options = {}) {
       const { tasks, errors } = parseInput(input, deps);
@@ -187,7 +178,7 @@ export function createEngine(deps: EngineDeps): Engine {
           problems.push(
             ...toWireErrors(error).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
           );
-          if (error instanceof DarkroomError && error.code === 'deviceLost') await forgetDevice();
+          if (error instanceof DarkroomError && error.code === 'deviceLost') await device.forget();
         } finally {
           unpin();
         }
@@ -208,17 +199,22 @@ export function createEngine(deps: EngineDeps): Engine {
         throw fail('unsupportedTaskType', `Only imageInference can be asked whether it fits, got ${task.taskType}.`);
       }
       const { openTree } = deps;
-      return willItFit({ runtime: await getRuntime(), openTree, gpu: deps.runtime.gpu }, task, options);
+      return willItFit({ runtime: await device.get(), openTree, gpu: deps.runtime.gpu }, task, options);
     },
-    memory: () => ready?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
-    stats: () => ready?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
-    async dispose() {
-      disposed = true;
-      await library.clear();
-      await (await runtime)?.dispose();
-      runtime = undefined;
-    },
+    memory: () => device.ready()?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
+    stats: () => device.ready()?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
+    dispose: () => device.dispose(),
   };
+}
+
+/** What a task may be computed in on a device. */
+function usable({ dtype }: Means, runtime: Runtime | undefined): FloatType {
+  return dtype === 'float16' && runtime?.info.dtype !== 'float32' ? 'float16' : 'float32';
+}
+
+/** What is to be said where a GPU was lost and there is no other. */
+function refuge({ losses }: Means, { info: { backend, why } }: Runtime): readonly string[] {
+  return losses > 0 && backend === 'wasm' ? [`It was made on the CPU, which differs in the last digits. ${why}`] : [];
 }
 
 function withWarnings(picture: FinishedPicture, warnings: ReadonlyMap<string, readonly string[]>): FinishedPicture {

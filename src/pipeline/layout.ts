@@ -14,6 +14,19 @@ export function fromDialect(layout: Layout, data: Float32Array, channels: number
   return layout === 'nchw' ? data : turn(data, data.length / channels, channels);
 }
 
+/** Rows `from`…`to − 1` of an image of `rows` rows. */
+export function cutBand(
+  layout: Layout,
+  image: Float32Array,
+  { channels, rows, from, to }: { channels: number; rows: number; from: number; to: number },
+): Float32Array {
+  const planes = layout === 'nhwc' ? 1 : channels;
+  const [plane, row] = [image.length / planes, image.length / planes / rows];
+  return concatFloats(
+    Array.from({ length: planes }, (_, i) => image.subarray(i * plane + from * row, i * plane + to * row)),
+  );
+}
+
 /** Bands of rows of one image, from top to bottom, in the dialect's order → the image. */
 export function stackBands(layout: Layout, bands: readonly Float32Array[], channels: number): Float32Array {
   if (layout === 'nhwc') return concatFloats(bands);

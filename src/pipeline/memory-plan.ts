@@ -58,18 +58,18 @@ export function predictMemory(networks: readonly Network[], mode: MemoryMode): M
   const reach = (peak: number, peakIn: string): void => {
     if (peak > highest.peak) highest = { peak, peakIn };
   };
-  networks.forEach(({ name, kind, graph }, i) => {
-    const loaded = load(device, graph);
+  networks.forEach((network, i) => {
+    const { name, graph, turn } = network;
+    const loaded = load(device, network);
     weights = Math.max(weights, loaded.device.weights);
     reach(loaded.peak, name);
     const run = runTwice(loaded.device.pool, graph);
     reach(run.peakBytes + loaded.device.weights + loaded.device.leftover, name);
-    shares.push({ ...shareOf(name, kind, graph), pooled: run.pool.bytes - device.pool.bytes });
+    shares.push({ ...shareOf(network), pooled: run.pool.bytes - device.pool.bytes });
     device = { ...loaded.device, pool: run.pool };
-    // Text encoders are freed together, when all prompts are encoded.
-    if (mode === 'resident' || (kind === 'text' && networks[i + 1]?.kind === 'text')) return;
-    const done = kind === 'text' ? networks.slice(0, i + 1) : [{ graph }];
-    device = done.reduce((now, network) => unload(now, network.graph), device);
+    // Text encoders are freed together, when all prompts are encoded; ControlNets with the UNet that they act on.
+    if (mode === 'resident' || networks[i + 1]?.turn === turn) return;
+    device = networks.filter((other) => other.turn === turn).reduce(unload, device);
   });
   return { networks: shares, weights, activations: device.pool.bytes, ...highest };
 }
@@ -86,7 +86,7 @@ function runTwice(before: BufferPool, graph: Graph): ReturnType<typeof runOnPool
  * arena take more.
  */
 export function predictHeap(networks: readonly Network[], mode: MemoryMode): MemoryPlan {
-  const shares = networks.map(({ name, kind, graph }) => ({ ...shareOf(name, kind, graph), pooled: 0 }));
+  const shares = networks.map((network) => ({ ...shareOf(network), pooled: 0 }));
   const all = sum(shares.map(({ weights }) => weights));
   const needOf = (share: NetworkMemory): number => share.activations + (mode === 'resident' ? all : share.weights);
   const [first, ...others] = shares;
@@ -100,8 +100,9 @@ export function predictHeap(networks: readonly Network[], mode: MemoryMode): Mem
   };
 }
 
-function shareOf(name: string, kind: NetworkKind, graph: Graph): Omit<NetworkMemory, 'pooled'> {
-  const { ours, kernels } = weightBytes(graph);
+function shareOf(network: Network): Omit<NetworkMemory, 'pooled'> {
+  const { name, kind, graph } = network;
+  const { ours, kernels } = weightBytes(network);
   const convInputs = graph.nodes.flatMap(({ opType, inputs: [x] }) =>
     opType === 'Conv' && x !== undefined ? [valueBytes(x)] : [],
   );
@@ -119,19 +120,31 @@ function shareOf(name: string, kind: NetworkKind, graph: Graph): Omit<NetworkMem
   };
 }
 
-/** Weights in buffers of our own, and convolution kernels, each of which the session keeps in another layout. */
-function weightBytes({ weights }: Graph): { readonly ours: number; readonly kernels: readonly number[] } {
-  const sizes = (conv: boolean): readonly number[] =>
-    weights.filter(({ use }) => (use === 'conv') === conv).map(({ value }) => bufferBytes(valueBytes(value)));
-  return { ours: sum(sizes(false)), kernels: sizes(true) };
+/**
+ * Weights in buffers of our own, and convolution kernels, each of which the session keeps in another layout. Those that are changed are in
+ * two buffers of ours, kernels too.
+ */
+function weightBytes({ graph, changed }: Network): { readonly ours: number; readonly kernels: readonly number[] } {
+  let ours = 0;
+  const kernels: number[] = [];
+  for (const { use, tensors, value } of graph.weights) {
+    const bytes = bufferBytes(valueBytes(value));
+    if (tensors.some((tensor) => changed?.has(tensor))) ours += 2 * bytes;
+    else if (use === 'conv') kernels.push(bytes);
+    else ours += bytes;
+  }
+  return { ours, kernels };
 }
 
 /**
  * Uploads our weights, then makes the session: all kernels are uploaded (each through a copy), then turned one after the other; a kernel's
  * original is destroyed when the next but one is turned, so the last one stays for now.
  */
-function load({ pool, weights, leftover }: Device, graph: Graph): { readonly device: Device; readonly peak: number } {
-  const { ours, kernels } = weightBytes(graph);
+function load(
+  { pool, weights, leftover }: Device,
+  network: Network,
+): { readonly device: Device; readonly peak: number } {
+  const { ours, kernels } = weightBytes(network);
   const base = pool.bytes + weights + ours;
   const all = sum(kernels);
   let peak = base + leftover + all + Math.max(0, ...kernels);
@@ -147,8 +160,8 @@ function load({ pool, weights, leftover }: Device, graph: Graph): { readonly dev
 }
 
 /** Our buffers go at once, the session's kernels with the next prepacking. */
-function unload(device: Device, graph: Graph): Device {
-  const { ours, kernels } = weightBytes(graph);
+function unload(device: Device, network: Network): Device {
+  const { ours, kernels } = weightBytes(network);
   const left = sum(kernels);
   return { ...device, weights: device.weights - ours - left, leftover: device.leftover + left };
 }

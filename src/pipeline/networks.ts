@@ -1,11 +1,14 @@
 /** @file The networks of a request as graphs, in the order of their use, told from configs alone: what generate.ts will load. */
 import type { Architecture } from '../assets/model-files.js';
+import type { ChangedNetwork } from '../assets/weight-change.js';
 import type { FloatType } from '../base/dtype.js';
 import { vaeDecoderGraph } from '../graphs/autoencoder-kl.js';
 import { tinyDecoderGraph } from '../graphs/autoencoder-tiny.js';
 import { clipTextGraph } from '../graphs/clip-text.js';
+import { controlNetGraph, controlNetHintGraph } from '../graphs/controlnet.js';
 import { unetGraph } from '../graphs/unet.js';
 import type { ClipTextConfig } from '../models/configs/clip-text.js';
+import type { ControlNetConfig } from '../models/configs/controlnet.js';
 import type { UNetConfig } from '../models/configs/unet.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
@@ -23,6 +26,10 @@ export interface SizedModels {
   readonly base: SizedModel;
   readonly refiner: SizedModel | undefined;
   readonly vae: { readonly config: VaeConfig };
+  /** Those that act in some step. */
+  readonly controls?: readonly { readonly config: ControlNetConfig }[];
+  /** Weights of the base that LoRAs change. */
+  readonly changed?: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>;
 }
 
 /** Of a plan, what decides about memory. */
@@ -37,7 +44,7 @@ export interface NetworkOptions {
   readonly textTokens: number;
 }
 
-export type NetworkKind = 'text' | 'unet' | 'vae';
+export type NetworkKind = 'text' | 'control' | 'unet' | 'vae';
 
 /** A network of a request. */
 export interface Network {
@@ -45,6 +52,10 @@ export interface Network {
   readonly name: string;
   readonly kind: NetworkKind;
   readonly graph: Graph;
+  /** Networks that follow each other with the same number are freed together, where networks take turns. */
+  readonly turn: number;
+  /** Tensors that are on the device twice: as they were read, and changed. */
+  readonly changed?: ReadonlySet<string> | undefined;
 }
 
 /** Tokens of one CLIP sequence. */
@@ -52,24 +63,63 @@ const SEQUENCE = 77;
 
 /** The networks of a request, in the order of their use. */
 export function networksOf(models: SizedModels, plan: SizedPlan, options: NetworkOptions): readonly Network[] {
-  const { base, refiner, vae } = models;
+  const { base, refiner, vae, changed } = models;
   const stages = refiner === undefined ? [base] : [base, refiner];
   const whose = (model: SizedModel): string => (model === base ? '' : "refiner's ");
-  return [
-    ...stages.flatMap((model) =>
-      model.encoders.map(({ config, slot }): Network => ({
-        name: `the ${whose(model)}text encoder${model.encoders.length > 1 ? ` ${slot}` : ''}`,
-        kind: 'text',
-        graph: textGraph(model, config, slot, plan, options),
-      })),
-    ),
-    ...stages.map((model): Network => ({
+  const changedOf = (model: SizedModel, network: ChangedNetwork): ReadonlySet<string> | undefined =>
+    model === base ? changed?.get(network) : undefined;
+  const texts = stages.flatMap((model) =>
+    model.encoders.map(({ config, slot }): Network => ({
+      name: `the ${whose(model)}text encoder${model.encoders.length > 1 ? ` ${slot}` : ''}`,
+      kind: 'text',
+      graph: textGraph(model, config, slot, plan, options),
+      turn: 0,
+      changed: changedOf(model, slot === 1 ? 'encoder1' : 'encoder2'),
+    })),
+  );
+  const unets = stages.flatMap((model, i): readonly Network[] => {
+    const { guides, nets } = model === base ? controlNetworks(models, plan, options) : { guides: [], nets: [] };
+    const residuals = nets.length > 0;
+    const unet: Network = {
       name: `the ${whose(model)}UNet`,
       kind: 'unet',
-      graph: unetGraph(model.unet.config, unetShape(plan, options), options),
+      graph: unetGraph(model.unet.config, unetShape(plan, options), { ...options, residuals }),
+      turn: i + 1,
+      changed: changedOf(model, 'unet'),
+    };
+    return [...guides, unet, ...nets];
+  });
+  const decoder: Network = {
+    name: 'the VAE decoder',
+    kind: 'vae',
+    graph: decoderGraph(vae.config, plan, options),
+    turn: stages.length + 1,
+  };
+  return [...texts, ...unets, decoder];
+}
+
+/** What ControlNets take: each one's graph for its guide, run once, and the one that runs at every step beside the UNet. */
+function controlNetworks(
+  { controls = [] }: SizedModels,
+  plan: SizedPlan,
+  options: NetworkOptions,
+): { readonly guides: readonly Network[]; readonly nets: readonly Network[] } {
+  const shape = unetShape(plan, options);
+  const name = (i: number): string => (controls.length > 1 ? `ControlNet ${i + 1}` : 'the ControlNet');
+  return {
+    guides: controls.map(({ config }, i) => ({
+      name: `the guide of ${name(i)}`,
+      kind: 'control',
+      graph: controlNetHintGraph(config, shape, options),
+      turn: 1,
     })),
-    { name: 'the VAE decoder', kind: 'vae', graph: decoderGraph(vae.config, plan, options) },
-  ];
+    nets: controls.map(({ config }, i) => ({
+      name: name(i),
+      kind: 'control',
+      graph: controlNetGraph(config, shape, { ...options, previous: true }),
+      turn: 1,
+    })),
+  };
 }
 
 function textGraph(

@@ -3,6 +3,8 @@ import type { ImageInferenceTask } from '../request/task.js';
 import { findAdapter } from '../runtime/device.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { planPrompt } from '../text/weighted.js';
+import { changedBy } from './add-ons.js';
+import { acts } from './control-plan.js';
 import { judgeFit, type Fit, type Predictions, type Room, type Size } from './fit.js';
 import type { PlanModels } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
@@ -44,7 +46,8 @@ export async function willItFit(
 
 function predictions({ dialect, info }: Runtime, models: PlanModels, plan: Plan): Predictions {
   const options: NetworkOptions = { dialect, dtype: info.dtype, textTokens: textTokens(models, plan) };
-  const networks = networksOf(models, plan, options);
+  const controls = models.controls.filter((_, i) => acts(plan.controlNet[i]));
+  const networks = networksOf({ ...models, controls, changed: changedBy(models.loras) }, plan, options);
   if (info.backend === 'wasm')
     return { resident: predictHeap(networks, 'resident'), frugal: predictHeap(networks, 'frugal') };
   return { resident: predictMemory(networks, 'resident'), frugal: predictMemory(networks, 'frugal') };

@@ -79,10 +79,11 @@ export async function readChanges(
 async function readOne(
   name: string,
   size: MatrixSize,
-  { id, scale, strength, rescales, read }: AppliedChange,
+  change: AppliedChange,
   signal: AbortSignal | undefined,
 ): Promise<ReadChange> {
-  const { delta, rowNorms } = await read(signal);
+  const { id, scale, strength, rescales } = change;
+  const { delta, rowNorms } = await change.read(signal);
   const { rows, columns } = sizeOf(id, delta);
   if (rows !== size.rows || columns !== size.columns) {
     throw fail(

@@ -47,7 +47,7 @@ async function timing(side: number, rows: number | undefined, widths: number[]) 
   const whole = vaeDecoderGraph(config, { batch: 1, height: side, width: side }, options);
   const shapes: Record<string, readonly number[]> = {};
   for (const w of whole.weights) for (const t of w.tensors) shapes[t] = w.tensors.length > 1 || w.value.shape.length !== 2 ? w.value.shape : w.value.shape;
-  const file = fakeWeightFile(shapes as any, (name: string, count: number) => {
+  const { file } = fakeWeightFile(shapes as any, (name: string, count: number) => {
     const fan = Math.max(1, count / (shapes[name]?.[0] ?? 1));
     const n = noise(seedOf(name), count, /norm.*weight/.test(name) ? 0.2 : 1.5 / Math.sqrt(fan));
     return /norm.*weight/.test(name) ? n.map((x) => 1 + x) : n;

@@ -25,7 +25,7 @@ export async function hubFacts(call: Call): Promise<Expected> {
       },
     );
     if (incoming.status !== 200) {
-      await incoming.cancel();
+      incoming.cancel();
       return {};
     }
     return parseFacts(JSON.parse(await readText(incoming.pieces())), place.path);

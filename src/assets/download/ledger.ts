@@ -49,6 +49,11 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
     await file.flush();
     await note(noted);
   };
+  /** Again, if enough has come meanwhile: a connection that falls silent brings no further `add`. */
+  const saveAll = async (): Promise<void> => {
+    do await save();
+    while (unsaved >= saveBytes);
+  };
   const advance = async (): Promise<void> => {
     for (let end = firstGap(done); hashed < end && failure === undefined; end = firstGap(done)) {
       const bytes = await file.read(hashed, Math.min(end, hashed + HASH_BYTES));
@@ -75,7 +80,7 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
       done = addRange(done, range);
       unsaved += range[1] - range[0];
       if (unsaved >= saveBytes || now() - savedAt >= saveMs) {
-        saving ??= beside(save).finally(() => (saving = undefined));
+        saving ??= beside(saveAll).finally(() => (saving = undefined));
       }
       if (firstGap(done) >= hashed + HASH_BYTES) hashing ??= beside(advance).finally(() => (hashing = undefined));
     },

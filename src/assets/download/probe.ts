@@ -36,11 +36,11 @@ export function probe(call: Call, headBytes: number): Promise<Probe> {
       case 200:
         return readWhole(incoming, headBytes);
       case 416: // nothing at byte 0
-        await incoming.cancel();
+        incoming.cancel();
         return { kind: 'whole', bytes: new Uint8Array(0), ...factsOf(incoming.headers, 0) };
       case 404:
       case 410:
-        await incoming.cancel();
+        incoming.cancel();
         return { kind: 'absent' };
       default:
         return refuseStatus(call, incoming);
@@ -52,7 +52,7 @@ async function readPart(call: Call, incoming: Incoming, headBytes: number): Prom
   const { headers } = incoming;
   const range = parseContentRange(headers);
   if (headers.has('content-encoding') || (range !== undefined && range.start !== 0)) {
-    await incoming.cancel(); // pieces of compressed bytes, or of another place
+    incoming.cancel(); // pieces of compressed bytes, or of another place
     return { kind: 'stream', size: undefined, exact: false, ...factsOf(headers, undefined) };
   }
   const head = await readHead(incoming, headBytes);

@@ -29,7 +29,7 @@ export function missingRanges(ranges: readonly Range[], size: number): readonly 
 export function cutRanges(ranges: readonly Range[], chunkBytes: number): readonly Range[] {
   return ranges.flatMap(([start, end]) => {
     const cut: Range[] = [];
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const next = Math.min(end, (Math.floor(at / chunkBytes) + 1) * chunkBytes);
       cut.push([at, next]);
       at = next;

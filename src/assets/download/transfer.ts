@@ -54,7 +54,9 @@ export type TransferEnd = 'done' | 'changed' | 'noRanges';
 export async function transferRanges(transfer: Transfer, missing: readonly Range[]): Promise<TransferEnd> {
   const { call, tuning } = transfer;
   const stop = new AbortController();
-  const signal = call.signal === undefined ? stop.signal : AbortSignal.any([call.signal, stop.signal]);
+  const { signal } = stop;
+  const abort = (): void => stop.abort();
+  call.signal?.addEventListener('abort', abort);
   const stoppable = { ...transfer, call: { ...call, signal } };
   const queue = [...cutRanges(missing, tuning.chunkBytes)];
   let end: TransferEnd = 'done';
@@ -71,7 +73,9 @@ export async function transferRanges(transfer: Transfer, missing: readonly Range
       stop.abort();
     }
   };
+  throwIfAborted(call.signal);
   await Promise.all(Array.from({ length: Math.min(tuning.parallel, queue.length) }, worker));
+  call.signal?.removeEventListener('abort', abort);
   throwIfAborted(call.signal);
   // the chunk that ended it stops the others, whose `aborted` is no failure
   if (end === 'done' && failure !== undefined) throw failure.error;
@@ -96,7 +100,12 @@ async function fetchChunk(transfer: Transfer, [start, end]: Range): Promise<Tran
 }
 
 /** Waits before the next try. @throws downloadFailed after too many, or the error itself where trying again is of no use */
-async function passOrThrow(error: unknown, { url, deps, signal }: Call, tuning: Tuning, failures: number): Promise<void> {
+async function passOrThrow(
+  error: unknown,
+  { url, deps, signal }: Call,
+  tuning: Tuning,
+  failures: number,
+): Promise<void> {
   if (!(error instanceof PassingFailure)) throw error;
   if (failures >= tuning.tries) throw downloadFailed(url, `${error.message} (after ${failures} tries)`);
   await waitFor(waitAfter(failures, deps, error.retryAfterMs), deps, signal);
@@ -132,7 +141,7 @@ async function judge(call: Call, incoming: Incoming, [start, end]: Range, versio
   const length = bodyLength(headers) ?? 0;
   const fits = (range === undefined || range.start === start) && length <= end - start;
   if (status === 206 && same && fits && !headers.has('content-encoding')) return 'done';
-  await incoming.cancel();
+  incoming.cancel();
   return same && status !== 416 ? 'noRanges' : 'changed';
 }
 
@@ -162,7 +171,7 @@ async function receiveAll(
   const { headers } = incoming;
   const range = parseContentRange(headers);
   if ((range?.start ?? 0) !== 0 || !agrees(version, versionOf(headers, undefined))) {
-    await incoming.cancel();
+    incoming.cancel();
     return 'changed';
   }
   let at = 0;
@@ -188,7 +197,7 @@ async function requestAll(call: Call): Promise<Incoming> {
   if (ranged.status === 200) return ranged;
   if (ranged.status !== 206) return refuseStatus(call, ranged);
   if (parseContentRange(ranged.headers)?.total !== undefined) return ranged;
-  await ranged.cancel();
+  ranged.cancel();
   const plain = await send(call, { cache: 'no-store' });
   return plain.status === 200 ? plain : refuseStatus(call, plain);
 }

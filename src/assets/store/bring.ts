@@ -81,10 +81,7 @@ interface Fetching {
 }
 
 /** Holds the lock of the file's download. */
-async function fetchFile(
-  context: StoreContext,
-  { file, found, signal, tell, old }: Fetching,
-): Promise<FileRecord> {
+async function fetchFile(context: StoreContext, { file, found, signal, tell, old }: Fetching): Promise<FileRecord> {
   const { disk, http, tuning, now } = context;
   const { id, url, model } = file;
   const call = { deps: http, url, signal };

@@ -124,7 +124,7 @@ function pagedFile({ load, save, drop }: Pages, pageBytes: number, length: numbe
     stop: number,
     work: (page: number, from: number, to: number) => Promise<void>,
   ): Promise<void> => {
-    for (let at = start; at < stop; ) {
+    for (let at = start; at < stop;) {
       const page = Math.floor(at / pageBytes);
       const to = Math.min(stop, (page + 1) * pageBytes);
       await work(page, at, to);

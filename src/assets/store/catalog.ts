@@ -32,13 +32,11 @@ export async function readCatalog({ disk }: StoreContext): Promise<Catalog> {
   const idsOf = (beginning: string): ReadonlySet<string> =>
     new Set([...records].filter((name) => name.startsWith(beginning)).map((name) => name.slice(beginning.length)));
   const files = await Promise.all(
-    [...new Set([...idsOf(names.file('')), ...idsOf(names.journal(''))])].map(
-      async (id): Promise<StoredFile> => ({
-        id,
-        record: await readFileRecord(disk, id),
-        journal: await readJournal(disk, id),
-      }),
-    ),
+    [...new Set([...idsOf(names.file('')), ...idsOf(names.journal(''))])].map(async (id): Promise<StoredFile> => ({
+      id,
+      record: await readFileRecord(disk, id),
+      journal: await readJournal(disk, id),
+    })),
   );
   const models = new Map<string, StoredFiles>();
   for (const id of idsOf(names.model(''))) models.set(id, { model: await readModelRecord(disk, id), files: [] });

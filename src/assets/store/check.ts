@@ -56,14 +56,16 @@ async function compareAll(
   files: readonly StoredFile[],
   { urlOf, signal }: Pick<CheckOptions, 'urlOf' | 'signal'>,
 ): Promise<boolean> {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const both = signal === undefined ? patience : AbortSignal.any([signal, patience]);
+  const patience = new AbortController();
+  const end = (): void => patience.abort();
+  const timer = setTimeout(end, PATIENCE_MS);
+  signal?.addEventListener('abort', end);
   const queue = [...files];
   let answered = true;
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       try {
-        await compare(context, file, { urlOf, signal: both });
+        await compare(context, file, { urlOf, signal: patience.signal });
       } catch {
         answered = false; // no network, no permission, no patience: what is stored is used
         return;
@@ -71,6 +73,8 @@ async function compareAll(
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, worker));
+  clearTimeout(timer);
+  signal?.removeEventListener('abort', end);
   return answered;
 }
 

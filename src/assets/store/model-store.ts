@@ -143,7 +143,11 @@ export function createModelStore(deps: StoreDeps): ModelStore {
     },
     addresses(name, files) {
       const urls = new Map(Object.values(files).map((address) => [identityOf(new URL(address)), new URL(address)]));
-      const model = { id: identityOf(new URL(`https://darkroom.invalid/${encodeURIComponent(name)}`)), address: name, title: name };
+      const model = {
+        id: identityOf(new URL(`https://darkroom.invalid/${encodeURIComponent(name)}`)),
+        address: name,
+        title: name,
+      };
       return treeOf(model, {
         make: (openFile) => treeOfAddresses(name, files, openFile),
         urlOf: (id) => urls.get(id),
@@ -194,8 +198,7 @@ interface TreeOptions {
 }
 
 type Opened =
-  | { readonly kind: 'disk'; readonly context: StoreContext }
-  | { readonly kind: 'none'; readonly reason: string };
+  { readonly kind: 'disk'; readonly context: StoreContext } | { readonly kind: 'none'; readonly reason: string };
 
 async function openContext(
   openDisk: StoreDeps['openDisk'],

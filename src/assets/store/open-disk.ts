@@ -33,7 +33,8 @@ export async function openBrowserDisk({ storage, caches }: BrowserStorage): Prom
   };
   const disk =
     (await attempt('private file system', async () => {
-      if (storage?.getDirectory === undefined) throw new Error('not in this browser, or the page is not served by HTTPS');
+      if (storage?.getDirectory === undefined)
+        throw new Error('not in this browser, or the page is not served by HTTPS');
       return createOpfsDisk(await (await storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true }));
     })) ??
     (await attempt('cache', async () => {

@@ -18,7 +18,10 @@ const NAME = 'schema';
  */
 export async function prepareDisk(
   disk: Disk,
-  { schema = SCHEMA, migrations = MIGRATIONS }: { readonly schema?: number; readonly migrations?: readonly Migration[] } = {},
+  {
+    schema = SCHEMA,
+    migrations = MIGRATIONS,
+  }: { readonly schema?: number; readonly migrations?: readonly Migration[] } = {},
 ): Promise<string | undefined> {
   const record = await readRecord(disk, NAME);
   const range = { min: 1, max: Number.MAX_SAFE_INTEGER };

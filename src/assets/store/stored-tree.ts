@@ -131,7 +131,12 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       const held = [...leases];
       leases.clear();
       void Promise.all(held.map(([, release]) => release()))
-        .then(() => sweep(context, held.map(([data]) => data))) // deleted or replaced while it was read
+        .then(() =>
+          sweep(
+            context,
+            held.map(([data]) => data),
+          ),
+        ) // deleted or replaced while it was read
         .catch(() => undefined); // the next start sweeps
     },
   };

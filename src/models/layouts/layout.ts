@@ -1,11 +1,20 @@
 /** @file How a file's weights are found under internal names (those of current diffusers): the type that every layout has, and prefixes. */
 
+/** `count` (default 1) of `of` equal parts of a tensor's rows, from part `index` on. */
+export interface RowPart {
+  readonly index: number;
+  readonly of: number;
+  readonly count?: number;
+}
+
 /** Where a weight is in a file. */
 export interface WeightPlace {
   /** The tensor's name in the file. */
   readonly name: string;
-  /** The weight is only the rows of part `index`, of `of` equal ones: `{ index: 1, of: 3 }` is k in a packed q, k, v. */
-  readonly part?: { readonly index: number; readonly of: number };
+  /** The weight is only some rows: `{ index: 1, of: 3 }` is k in a packed q, k, v. */
+  readonly part?: RowPart;
+  /** The file has the second half of the rows first. */
+  readonly swapped?: true;
   /** The file has the matrix as `[in, out]` where `[out, in]` is expected. */
   readonly transposed?: true;
 }

@@ -5,7 +5,7 @@
 import { fail } from '../../base/errors.js';
 import type { TensorShapes } from '../layouts/layout.js';
 
-/** The parts that are known. LyCORIS' names where it has one (github.com/KohakuBlueleaf/LyCORIS, docs/Guidelines.md). */
+/** The parts that are known. LyCORIS' names where it has one (the guidelines of github.com/KohakuBlueleaf/LyCORIS). */
 export type Part =
   | 'down'
   | 'up'

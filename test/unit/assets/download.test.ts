@@ -136,7 +136,10 @@ describe('download', () => {
     ['a server without ranges', { ranges: false }],
     ['a server without ranges and lengths', { ranges: false, lengths: 'hidden' }],
     ['a server that hides lengths', { lengths: 'hidden' }],
-    ['a server without ranges whose connection breaks', { ranges: false, fault: faulty({ kind: 'cut', after: 9e4 }, 3) }],
+    [
+      'a server without ranges whose connection breaks',
+      { ranges: false, fault: faulty({ kind: 'cut', after: 9e4 }, 3) },
+    ],
   ])('copes with %s', async (_, served) => {
     const { downloaded, bytes } = await run({ bytes: file, etag: '"1"', ...served });
     expectBytes(bytes, file);

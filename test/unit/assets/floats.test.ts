@@ -85,7 +85,7 @@ describe('decodeFloats', () => {
     const integers = await problemOf(() => decodeFloats(new Uint8Array(8), 'I64', 'float32', 'unet: tensor "w"'));
     expect(integers).toMatchObject({
       code: 'invalidModelFile',
-      message: 'unet: tensor "w" has dtype I64; expected F32, F16, BF16, F64.',
+      message: 'unet: tensor "w" has dtype I64; expected F32, F16, BF16, F8_E4M3, F8_E5M2, F64.',
     });
     const large = await problemOf(() =>
       decodeFloats(bytesOf(Float32Array.of(1, 65520)), 'F32', 'float16', 'unet: tensor "w"'),

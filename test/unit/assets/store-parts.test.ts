@@ -7,7 +7,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCrashingDisk, PowerFailure } from '../../../scripts/lib/crashing-disk.js';
 import { createFolderDisk } from '../../../scripts/lib/folder-disk.js';
 import { soakDownloads } from '../../../scripts/lib/soak-downloads.js';
-import { addRange, countBytes, cutRanges, firstGap, missingRanges, parseRanges } from '../../../src/assets/download/ranges.js';
+import {
+  addRange,
+  countBytes,
+  cutRanges,
+  firstGap,
+  missingRanges,
+  parseRanges,
+} from '../../../src/assets/download/ranges.js';
 import { createRate, secondsLeft } from '../../../src/assets/download/rate.js';
 import { identityOf } from '../../../src/assets/store/identity.js';
 import { createLocks, takeLease } from '../../../src/assets/store/locks.js';
@@ -33,19 +40,23 @@ describe('records', () => {
 
   it('are the old or the new one after a crash at any byte', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.nat(200), fc.infiniteStream(fc.double({ min: 0, max: 0.99, noNaN: true })), async (at, luck) => {
-        const disk = createCrashingDisk(() => luck.next().value);
-        const first = disk.boot();
-        await writeRecord(first, 'r', 'one');
-        await writeRecord(first, 'r', 'two');
-        disk.crashAfter(at);
-        const outcome = await writeRecord(first, 'r', 'three').then(
-          () => 'written',
-          (error: unknown) => (error instanceof PowerFailure ? 'killed' : Promise.reject(new Error(String(error)))),
-        );
-        const after = await readRecord(outcome === 'written' ? first : disk.boot(), 'r');
-        expect(outcome === 'written' ? ['three'] : ['two', 'three']).toContain(after);
-      }),
+      fc.asyncProperty(
+        fc.nat(200),
+        fc.infiniteStream(fc.double({ min: 0, max: 0.99, noNaN: true })),
+        async (at, luck) => {
+          const disk = createCrashingDisk(() => luck.next().value);
+          const first = disk.boot();
+          await writeRecord(first, 'r', 'one');
+          await writeRecord(first, 'r', 'two');
+          disk.crashAfter(at);
+          const outcome = await writeRecord(first, 'r', 'three').then(
+            () => 'written',
+            (error: unknown) => (error instanceof PowerFailure ? 'killed' : Promise.reject(new Error(String(error)))),
+          );
+          const after = await readRecord(outcome === 'written' ? first : disk.boot(), 'r');
+          expect(outcome === 'written' ? ['three'] : ['two', 'three']).toContain(after);
+        },
+      ),
     );
   });
 });
@@ -57,7 +68,10 @@ describe('schemas', () => {
     await writeRecord(disk, 'f-x', { kind: 'from the future' });
     const before = await disk.list();
     const store = createModelStore({ openDisk: () => Promise.resolve({ kind: 'disk', disk }), http: { fetch } });
-    expect(await store.status()).toMatchObject({ kind: 'none', reason: expect.stringContaining('schema 99') as string });
+    expect(await store.status()).toMatchObject({
+      kind: 'none',
+      reason: expect.stringContaining('schema 99') as string,
+    });
     expect(await disk.list()).toEqual(before);
   });
 
@@ -122,7 +136,10 @@ describe('identities', () => {
     ['https://a.example/f?x=1&token=s', 'https://a.example/f?x=1'],
     ['https://u:p@a.example/f#part', 'https://a.example/f'],
     ['https://a.example/f?b=2&a=1', 'https://a.example/f?a=1&b=2'],
-    ['https://a.example/f?X-Amz-Signature=s&X-Amz-Date=d&Expires=9&Signature=s&Key-Pair-Id=k&Policy=p', 'https://a.example/f'],
+    [
+      'https://a.example/f?X-Amz-Signature=s&X-Amz-Date=d&Expires=9&Signature=s&Key-Pair-Id=k&Policy=p',
+      'https://a.example/f',
+    ],
     ['https://a.example/f?sv=1&se=2&sr=b&sp=r&sig=s', 'https://a.example/f'],
   ])('%s is %s', (a, b) => expect(id(a)).toBe(id(b)));
   it.each([
@@ -156,10 +173,27 @@ describe('ranges', () => {
       }),
     );
   });
-  it.each([[null], [[[0]]], [[[1, 1]]], [[[0, 2, 3]]], [[[0, 2], [2, 3]]], [[[3, 4], [0, 1]]], [[[0, 61]]], [[[-1, 2]]], [[['0', 1]]]])(
-    'that are none are refused: %j',
-    (json) => expect(parseRanges(json, 60)).toBeUndefined(),
-  );
+  it.each([
+    [null],
+    [[[0]]],
+    [[[1, 1]]],
+    [[[0, 2, 3]]],
+    [
+      [
+        [0, 2],
+        [2, 3],
+      ],
+    ],
+    [
+      [
+        [3, 4],
+        [0, 1],
+      ],
+    ],
+    [[[0, 61]]],
+    [[[-1, 2]]],
+    [[['0', 1]]],
+  ])('that are none are refused: %j', (json) => expect(parseRanges(json, 60)).toBeUndefined());
 });
 
 it('speed is the mean of the last seconds', () => {

@@ -68,7 +68,12 @@ describe('reading through the store', () => {
     expectBytes(await readAll(file), weights);
     expect(browser.requests).toEqual([]);
     const [model] = await tab.list();
-    expect(model).toMatchObject({ address: root, bytes: weights.length + config.length, partialBytes: 0, pinned: false });
+    expect(model).toMatchObject({
+      address: root,
+      bytes: weights.length + config.length,
+      partialBytes: 0,
+      pinned: false,
+    });
     expect(model?.files.find(({ url }) => url.endsWith('w.safetensors'))).toMatchObject({ sha256, verified: false });
   });
 
@@ -441,7 +446,9 @@ describe('the Hub', () => {
           const body: unknown = JSON.parse(typeof init?.body === 'string' ? init.body : '');
           expect(body).toEqual({ paths: ['unet/w.safetensors'] });
           const lfs = { oid, size: weights.length, pointerSize: 134 };
-          return Promise.resolve(Response.json([{ type: 'file', path: 'unet/w.safetensors', size: weights.length, lfs }]));
+          return Promise.resolve(
+            Response.json([{ type: 'file', path: 'unet/w.safetensors', size: weights.length, lfs }]),
+          );
         }
         return fetch(url.replace(address, root), init);
       },

@@ -1,9 +1,9 @@
-/** @file What is tried after a failure: once less memory, once more range, and nothing for other errors. */
+/** @file What is tried after a failure: once less memory, once more range, twice another device, and nothing for other errors. */
 import { describe, expect, it } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
 import { otherMeans, type Means } from '../../../src/pipeline/means.js';
 
-const half: Means = { dtype: 'float16', frugal: false, warnings: ['earlier'] };
+const half: Means = { dtype: 'float16', frugal: false, losses: 0, warnings: ['earlier'] };
 
 describe('otherMeans', () => {
   it('goes to float32 when float16 overflowed, and says so', () => {
@@ -16,6 +16,15 @@ describe('otherMeans', () => {
     const means = otherMeans(fail('outOfMemory', 'full'), half);
     expect(means).toMatchObject({ dtype: 'float16', frugal: true });
     expect(() => otherMeans(fail('outOfMemory', 'full'), means)).toThrow('full');
+  });
+
+  it('does everything again where the device was lost, twice, and says so once', () => {
+    const lost = fail('deviceLost', 'gone');
+    const [once, both] = [otherMeans(lost, half), otherMeans(lost, otherMeans(lost, half))];
+    expect([once.losses, both.losses]).toEqual([1, 2]);
+    expect(both.warnings).toEqual(['earlier', expect.stringContaining('lost') as string]);
+    expect(() => otherMeans(lost, both)).toThrow('gone');
+    expect(otherMeans(fail('outOfMemory', 'full'), both)).toMatchObject({ frugal: true, losses: 2 });
   });
 
   it('gives up where float32 itself is not finite, and for everything else', () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { folderTree } from '../../../scripts/lib/folder-tree.js';
 import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
 import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
+import { parseControlNetConfig } from '../../../src/models/configs/controlnet.js';
 import { parseUNetConfig } from '../../../src/models/configs/unet.js';
 import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
 import { judgeFit, type Predictions, type Size } from '../../../src/pipeline/fit.js';
@@ -70,6 +71,31 @@ describe('weights on the device', () => {
     const decoder = (dtype: 'float16' | 'float32'): number | undefined =>
       predictMemory(networks(SDXL, 512, { dtype }), 'resident').networks.find((n) => n.kind === 'vae')?.weights;
     expect(decoder('float16')).toBe(decoder('float32'));
+  });
+});
+
+describe('add-ons', () => {
+  const controlled: SizedModels = {
+    ...SDXL,
+    controls: [{ config: parseControlNetConfig(published('sdxl-controlnet').config) }],
+  };
+
+  it('hold the published parameters of a ControlNet, beside the UNet even in turn', () => {
+    const made = networks(controlled, 512);
+    const [resident, frugal] = [predictMemory(made, 'resident'), predictMemory(made, 'frugal')];
+    const weightsOf = (plan: MemoryPlan, name: RegExp): number =>
+      plan.networks.filter((n) => name.test(n.name)).reduce((sum, n) => sum + n.weights, 0);
+    const all = published('sdxl-controlnet').parameters * 4;
+    expect(weightsOf(resident, /ControlNet/) / all).toBeCloseTo(1, 3);
+    expect(frugal.weights / (all + published('sdxl-unet').parameters * 4)).toBeCloseTo(1, 2);
+  });
+
+  it('hold what a LoRA changes twice, kernels too', () => {
+    const base = predictMemory(networks(SDXL, 512), 'resident');
+    const [linear, kernel] = ['mid_block.attentions.0.proj_in.weight', 'mid_block.resnets.0.conv1.weight'];
+    const changed = new Map([['unet', new Set([linear, kernel])]] as const);
+    const plan = predictMemory(networks({ ...SDXL, changed }, 512), 'resident');
+    expect(plan.weights - base.weights).toBe((1280 * 1280 + 1280 * 1280 * 9) * 4);
   });
 });
 

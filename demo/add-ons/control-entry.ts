@@ -1,0 +1,120 @@
+/** @file One ControlNet: the net, its guide, how much it counts and during which steps. */
+import type { ImageInferenceRequest } from '../../src/index.js';
+import { make } from '../dom.js';
+import { makeField, makeMenu, makeNumber, makeSliderField, numberOf } from '../fields.js';
+import type { Entry } from './entry-list.js';
+import { makeGuideField, type GuideField, type GuideOptions } from './guide-field.js';
+import { makeModelField } from './model-field.js';
+
+export type Control = NonNullable<ImageInferenceRequest['controlNet']>[number];
+type Mode = NonNullable<Control['controlMode']>;
+
+export interface ControlEntry extends Entry<Control> {
+  readonly guide: GuideField;
+}
+
+const MODES = {
+  controlnet: 'controlnet: the guide',
+  balanced: 'balanced: guide and prompt alike',
+  prompt: 'prompt: the prompt',
+} as const satisfies Record<Mode, string>;
+
+/** The two ways to say a window; a request takes either, not both. */
+const WINDOWS = {
+  steps: { text: 'steps', from: 'startStep', to: 'endStep' },
+  percent: { text: 'percent', from: 'startStepPercentage', to: 'endStepPercentage' },
+} as const;
+type Unit = keyof typeof WINDOWS;
+
+export function createControlEntry(id: string, value: Control | undefined, options: GuideOptions): ControlEntry {
+  const { shelf } = options;
+  const model = makeModelField(`${id}-model`, value?.model ?? '', {
+    kind: 'controlNet',
+    noun: 'ControlNet',
+    list: 'open-controlNet',
+    shelf,
+  });
+  const guide = makeGuideField(id, options);
+  const weight = makeNumber(`${id}-weight`, { value: String(value?.weight ?? 1), placeholder: '1' });
+  const range = { min: 0, max: 1, step: 0.05 };
+  const weightField = makeSliderField({ part: 'weight', label: 'Weight', cloudName: 'weight' }, weight, range);
+  const mode = makeMenu(`${id}-mode`, MODES);
+  mode.value = value?.controlMode ?? 'controlnet';
+  const modeField = makeField({ part: 'controlMode', label: 'What counts more', cloudName: 'controlMode' }, mode);
+  const span = makeWindow(id, value);
+  if (typeof value?.guideImage === 'string' && value.guideImage !== '') {
+    guide.choose({ kind: 'kept', imageUUID: value.guideImage });
+  }
+  return {
+    guide,
+    fields: [model.field, ...guide.fields, weightField, ...span.fields, modeField],
+    read() {
+      const name = model.name();
+      if (name === '' && guide.isEmpty) return undefined;
+      const number = numberOf(weight);
+      return {
+        model: name,
+        guideImage: guide.imageUUID(),
+        ...(number === undefined ? {} : { weight: number }),
+        ...span.read(),
+        controlMode: modeOf(mode.value),
+      };
+    },
+    mounted: (element) => guide.takeFrom(element),
+    dispose: () => guide.dispose(),
+  };
+}
+
+type Span = Pick<Control, 'startStep' | 'endStep' | 'startStepPercentage' | 'endStepPercentage'>;
+
+/** From when to when it counts; empty fields mean the first and the last step. */
+function makeWindow(
+  id: string,
+  value: Span | undefined,
+): { readonly fields: HTMLElement[]; readonly read: () => Span } {
+  const unit = makeMenu(`${id}-unit`, { steps: WINDOWS.steps.text, percent: WINDOWS.percent.text });
+  const isPercent = value?.startStepPercentage !== undefined || value?.endStepPercentage !== undefined;
+  unit.value = isPercent ? 'percent' : 'steps';
+  const { from: start, to: end } = WINDOWS[unitOf(unit.value)];
+  const from = makeNumber(`${id}-from`, {
+    placeholder: 'first',
+    value: String(value?.[start] ?? ''),
+    inputMode: 'numeric',
+  });
+  const to = makeNumber(`${id}-to`, { placeholder: 'last', value: String(value?.[end] ?? ''), inputMode: 'numeric' });
+  const fromField = makeField({ part: start, label: 'From', cloudName: start }, from);
+  const toField = makeField({ part: end, label: 'To', cloudName: end }, to);
+  const unitField = makeField({ label: 'Acts during' }, unit);
+
+  function arrange(): void {
+    const window = WINDOWS[unitOf(unit.value)];
+    for (const [field, part] of [
+      [fromField, window.from],
+      [toField, window.to],
+    ] as const) {
+      field.dataset['part'] = part;
+      delete field.dataset['parameter'];
+      field.querySelector('.aside')?.replaceChildren(part);
+    }
+  }
+  unit.addEventListener('change', arrange);
+  return {
+    fields: [unitField, make('div', { className: 'pair' }, fromField, toField)],
+    read() {
+      const window = WINDOWS[unitOf(unit.value)];
+      const [first, last] = [numberOf(from), numberOf(to)];
+      return {
+        ...(first === undefined ? {} : { [window.from]: first }),
+        ...(last === undefined ? {} : { [window.to]: last }),
+      };
+    },
+  };
+}
+
+function unitOf(value: string): Unit {
+  return value === 'percent' ? value : 'steps';
+}
+
+function modeOf(value: string): Mode {
+  return value === 'prompt' || value === 'balanced' ? value : 'controlnet';
+}

@@ -1,0 +1,108 @@
+/** @file The values of one tensor, all at once or a few rows at a time: decoded, scaled, in the order and orientation that are wanted. */
+import { elementCount, type FloatType } from '../base/dtype.js';
+import { fail } from '../base/errors.js';
+import { isBlockType } from '../base/gguf-blocks.js';
+import { decodeFloats, storedBytes, toHalves, type FloatArrays } from './floats.js';
+import type { OnBytes } from './source.js';
+import { cutRows, transposeBytes, type WeightTensor } from './weight-tensors.js';
+
+export interface ReadTensorOptions {
+  /** For messages. */
+  readonly where: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly onBytes?: OnBytes | undefined;
+}
+
+/** The values in row-major order of `tensor.shape`. @throws invalidModelFile (not floats; too large for float16), downloadFailed, aborted */
+export async function readTensor<A extends FloatType>(
+  tensor: WeightTensor,
+  as: A,
+  options: ReadTensorOptions,
+): Promise<FloatArrays[A]> {
+  const { swapped, transposed, shape } = tensor;
+  const values = await readStored(tensor, as, options);
+  if (swapped === undefined && transposed === undefined) return values;
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const turned = transposed === true ? transposeBytes(bytes, shape, values.BYTES_PER_ELEMENT) : swapHalves(bytes);
+  return decodeFloats(turned, NATIVE[as], as, options.where);
+}
+
+const NATIVE = { float32: 'F32', float16: 'F16' } as const;
+
+/** In the order of the file. */
+async function readStored<A extends FloatType>(
+  { source, start, end, dtype, scale }: WeightTensor,
+  as: A,
+  { where, signal, onBytes }: ReadTensorOptions,
+): Promise<FloatArrays[A]> {
+  const bytes = await source.read(start, end, signal, onBytes);
+  if (scale === undefined) return decodeFloats(bytes, dtype, as, where);
+  const factors = await readTensor(scale, 'float32', { where: `${where}: scale`, signal, onBytes });
+  return FROM_FLOAT32[as](scaled(decodeFloats(bytes, dtype, 'float32', where), factors), where);
+}
+
+const FROM_FLOAT32: { readonly [A in FloatType]: (values: Float32Array, where: string) => FloatArrays[A] } = {
+  float32: (values) => values,
+  float16: toHalves,
+};
+
+/** Each row times its factor, or all times the only one. */
+function scaled(values: Float32Array, factors: Float32Array): Float32Array {
+  const each = values.length / factors.length;
+  return values.map((value, i) => value * (factors[Math.floor(i / each)] ?? NaN));
+}
+
+function swapHalves(bytes: Uint8Array): Uint8Array {
+  const half = bytes.length / 2;
+  const out = new Uint8Array(bytes.length);
+  out.set(bytes.subarray(half));
+  out.set(bytes.subarray(0, half), half);
+  return out;
+}
+
+/** The bytes in row-major order of `tensor.shape`, of type `tensor.dtype`; a scale is not applied. @throws invalidModelFile for a transpose of blocks */
+export async function readTensorBytes(
+  { source, start, end, shape, dtype, transposed, swapped }: WeightTensor,
+  { where, signal, onBytes }: ReadTensorOptions,
+): Promise<Uint8Array> {
+  const stored = await source.read(start, end, signal, onBytes);
+  if (swapped === true) return swapHalves(stored);
+  if (transposed === undefined) return stored;
+  if (!isBlockType(dtype)) return transposeBytes(stored, shape, storedBytes(1, dtype));
+  throw fail('invalidModelFile', `${where} is kept in blocks of type ${dtype}, which cannot be transposed.`);
+}
+
+/** float32 bytes of the rows that are decoded at a time. */
+const ROWS_BYTES = 4 << 20;
+
+/**
+ * The rows of a tensor as float32, some at a time, in order; the last piece may be smaller. What is held is `maxBytes` of float32 and what they
+ * are decoded from, or one row. A transposed matrix comes in one piece.
+ * @throws invalidModelFile, downloadFailed, aborted
+ */
+export async function* readTensorRows(
+  tensor: WeightTensor,
+  { maxBytes = ROWS_BYTES, ...options }: ReadTensorOptions & { readonly maxBytes?: number },
+): AsyncGenerator<Float32Array> {
+  const [rows = 1, ...row] = tensor.shape;
+  if (tensor.transposed === true || tensor.shape.length === 0) {
+    yield await readTensor(tensor, 'float32', options);
+    return;
+  }
+  const step = Math.max(1, Math.floor(maxBytes / (4 * Math.max(1, elementCount(row)))));
+  for (const [from, to] of runs(rows, tensor.swapped === true)) {
+    for (let first = from; first < to; first += step) {
+      yield await readStored(cutRows(tensor, first, Math.min(to, first + step), options.where), 'float32', options);
+    }
+  }
+}
+
+/** Rows of the file in the order that is wanted. */
+function runs(rows: number, swapped: boolean): readonly (readonly [from: number, to: number])[] {
+  return swapped
+    ? [
+        [rows / 2, rows],
+        [0, rows / 2],
+      ]
+    : [[0, rows]];
+}

@@ -1,0 +1,144 @@
+/** @file A device that is lost at any call whatsoever: the pictures have the same bytes as without, made once each, and the result says what happened. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { folderTree } from '../../scripts/lib/folder-tree.js';
+import { createEngine } from '../../src/pipeline/engine.js';
+import type { WireEvent } from '../../src/pipeline/events.js';
+import { writeMicroModel } from '../micro-model.js';
+import { losingOrt, type LossRecord } from './losing-ort.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'darkroom-micro-'));
+  await writeMicroModel(folder);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const TASK = {
+  taskType: 'imageInference',
+  taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  model: 'micro',
+  positivePrompt: 'a red fox',
+  negativePrompt: 'blue',
+  width: 128,
+  height: 128,
+  steps: 2,
+  CFGScale: 4,
+  scheduler: 'Euler a',
+  numberResults: 2,
+  outputFormat: 'PNG',
+};
+
+interface Run {
+  readonly pictures: readonly { readonly png: string; readonly seed: bigint; readonly warnings: readonly string[] }[];
+  readonly errors: readonly string[];
+  readonly record: LossRecord;
+  /** Steps that were reported, of all attempts. */
+  readonly steps: number;
+}
+
+/** The task on devices that are lost at the calls that `isLoss` names. The seed is drawn: it must not be drawn again. */
+async function make(isLoss: (call: number) => boolean, how: 'before' | 'during' = 'before', task = TASK): Promise<Run> {
+  const record: LossRecord = { calls: 0, devices: 0, losses: 0, alive: 0 };
+  let seeds = 41n;
+  const engine = createEngine({
+    runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, how) },
+    openTree: () => folderTree(folder),
+    encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+    newUUID: () => crypto.randomUUID(),
+    randomSeed: () => seeds++,
+    now: () => performance.now(),
+    defaultModel: 'micro',
+  });
+  const events: WireEvent[] = [];
+  const { errors } = await engine.run([task], { onEvent: (event) => events.push(event) });
+  await engine.dispose();
+  expect(record.alive).toBe(0);
+  return {
+    pictures: events.flatMap((event) =>
+      event.kind === 'picture'
+        ? [
+            {
+              png: Buffer.from(event.picture.bytes).toString('base64'),
+              seed: event.picture.seed,
+              warnings: event.picture.warnings,
+            },
+          ]
+        : [],
+    ),
+    errors: errors.map(({ code }) => code),
+    record,
+    steps: events.filter((event) => event.kind === 'progress' && event.step !== undefined).length,
+  };
+}
+
+const pngs = ({ pictures }: Run): readonly string[] => pictures.map(({ png }) => png);
+const never = (): boolean => false;
+
+describe('a device that is lost', () => {
+  it.each([
+    ['before', 1],
+    ['during', 4],
+  ] as const)('%s any one call changes no byte of any picture', async (how, every) => {
+    const whole = await make(never);
+    expect([whole.errors, whole.record.devices, whole.pictures.length]).toEqual([[], 1, 2]);
+    expect(whole.record.calls).toBeGreaterThanOrEqual(10);
+    for (let call = 1; call <= whole.record.calls; call += every) {
+      const run = await make((n) => n === call, how);
+      expect(run.errors, `call ${call}`).toEqual([]);
+      expect(pngs(run), `call ${call}`).toEqual(pngs(whole));
+      expect(run.pictures.map(({ seed }) => seed)).toEqual([41n, 42n]);
+      expect([run.record.devices, run.record.losses]).toEqual([2, 1]);
+      // Told of the pictures that were made after it, which is at least the last one.
+      const told = run.pictures.map(({ warnings }) => warnings.some((text) => text.includes('lost')));
+      expect(told.at(-1)).toBe(true);
+      // A finished picture is not made again: at most the steps of one picture are repeated.
+      expect(run.steps - whole.steps).toBeLessThanOrEqual(TASK.steps);
+      if (told[0] === false) expect(run.record.calls).toBeLessThan(2 * whole.record.calls);
+    }
+  });
+
+  it('twice in one task changes nothing either, whatever the calls', async () => {
+    const whole = await make(never);
+    for (let first = 1; first <= whole.record.calls; first += 4) {
+      for (const gap of [1, 4]) {
+        const run = await make((n) => n === first || n === first + gap);
+        expect([run.errors, pngs(run)], `calls ${first} and ${first + gap}`).toEqual([[], pngs(whole)]);
+        expect(run.record.devices).toBe(1 + run.record.losses);
+      }
+    }
+  });
+
+  it('three times is given up with a typed error, and the pictures that were finished are there', async () => {
+    const whole = await make(never);
+    const run = await make((n) => n >= whole.record.calls);
+    expect(run.errors).toEqual(['deviceLost']);
+    expect(run.record.losses).toBe(3);
+    expect(pngs(run)).toEqual(pngs(whole).slice(0, 1));
+  });
+
+  it('is no reason to go on after an abort', async () => {
+    const controller = new AbortController();
+    const record: LossRecord = { calls: 0, devices: 0, losses: 0, alive: 0 };
+    const isLoss = (call: number): boolean => {
+      if (call === 4) controller.abort();
+      return call === 4;
+    };
+    const engine = createEngine({
+      runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, 'before') },
+      openTree: () => folderTree(folder),
+      encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+      newUUID: () => crypto.randomUUID(),
+      randomSeed: () => 1n,
+      now: () => performance.now(),
+      defaultModel: 'micro',
+    });
+    const { errors } = await engine.run([TASK], { signal: controller.signal });
+    expect(errors.map(({ code }) => code)).toEqual(['aborted']);
+    expect(record.devices).toBe(1);
+    expect((await engine.run([TASK])).errors).toEqual([]);
+    await engine.dispose();
+  });
+});
