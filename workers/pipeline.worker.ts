@@ -1,76 +1,17 @@
-/** @file The pipeline worker: builds the engine from the browser's own parts and exposes it through comlink. */
+/** @file The pipeline worker: exposes the engine and what is kept in the browser through comlink. */
 import { expose, releaseProxy, type Remote } from 'comlink';
-import { modelTree } from '../src/assets/file-tree.js';
-import { createIndexedDbDriver } from '../src/assets/image-drivers.js';
-import { createImagePins } from '../src/assets/image-pins.js';
-import { createImageStore, defaultLimitBytes, type ImageStore } from '../src/assets/image-store.js';
-import { addressTree, type HttpDeps } from '../src/assets/url-tree.js';
 import { fail, toWireErrors } from '../src/base/errors.js';
 import { holdLifeLock } from '../src/client/life-lock.js';
-import type { PipelineWorker, Settled, WireEvent, WireModel, WorkerOptions } from '../src/client/wire.js';
-import { decodeWithCanvas } from '../src/image/decode.js';
-import { encodeWithCanvas } from '../src/image/encode.js';
-import { DEFAULT_MODEL } from '../src/models/bundled.js';
-import { CLIP_TOKENIZER_FILES } from '../src/models/clip-tokenizer.js';
-import { bundledRegistry, register, resolve, type ModelRegistry } from '../src/models/registry.js';
-import { createEngine, type Engine } from '../src/pipeline/engine.js';
-import { createIndexedDbMemo } from '../src/runtime/memo.js';
-import { loadOrtInBrowser } from '../src/runtime/ort.js';
+import type { PipelineWorker, Settled, WireEvent } from '../src/client/wire.js';
+import { watchDownloads } from '../src/pipeline/download-progress.js';
+import { makeParts, type Parts } from './parts.js';
 
 const jobs = new Map<string, AbortController>();
-const http: HttpDeps = { fetch: (url, init) => fetch(url, init) };
-const clipTokenizer = addressTree('CLIP', CLIP_TOKENIZER_FILES, http);
-let registry: ModelRegistry = new Map();
-let engine: Engine | undefined;
-let images: ImageStore | undefined;
+let parts: Parts | undefined;
 
-function add(known: ModelRegistry, { air, source, ...details }: WireModel): ModelRegistry {
-  return register(known, air, source, details);
-}
-
-/** Lib types say that all of these are always there; they are not on pages without a secure origin. */
-const { storage, locks } = navigator as Partial<Pick<Navigator, 'storage' | 'locks'>>;
-
-function makeImageStore(imageStoreBytes: number | undefined): ImageStore {
-  return createImageStore({
-    driver: createIndexedDbDriver(),
-    pins: createImagePins(locks),
-    limitBytes: () => (imageStoreBytes === undefined ? defaultLimitBytes(storage) : Promise.resolve(imageStoreBytes)),
-    now: () => Date.now(),
-  });
-}
-
-function makeEngine({ backend, strictGpu, models }: WorkerOptions, store: ImageStore): Engine {
-  registry = models.reduce(add, bundledRegistry());
-  return createEngine({
-    runtime: {
-      backend,
-      strictGpu,
-      loadOrt: loadOrtInBrowser,
-      gpu: navigator.gpu, // typed as always there; it is not in every browser
-      memo: createIndexedDbMemo(),
-    },
-    openTree: (model, wanted) => {
-      const about = resolve(registry, model, wanted);
-      return { ...modelTree(about.reference, about.source, http), about, clipTokenizer };
-    },
-    encodePicture: encodeWithCanvas,
-    pictures: { fetch: http.fetch, decodePicture: decodeWithCanvas, images: store },
-    newUUID: () => crypto.randomUUID(),
-    randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
-    now: () => performance.now(),
-    defaultModel: DEFAULT_MODEL,
-  });
-}
-
-function started(): Engine {
-  if (engine === undefined) throw fail('internalError', 'The worker was not started.');
-  return engine;
-}
-
-function startedImages(): ImageStore {
-  if (images === undefined) throw fail('internalError', 'The worker was not started.');
-  return images;
+function started(): Parts {
+  if (parts === undefined) throw fail('internalError', 'The worker was not started.');
+  return parts;
 }
 
 /** comlink drops the fields of thrown errors, so nothing is thrown across the border. */
@@ -86,37 +27,43 @@ const worker: PipelineWorker = {
   start: (options) =>
     settle(async () => {
       if (options.lifeLock !== undefined) await holdLifeLock(options.lifeLock);
-      images = makeImageStore(options.imageStoreBytes);
-      engine = makeEngine(options, images);
-      return engine.start();
+      parts = makeParts(options);
+      return parts.engine.start();
     }),
-  registerModel: (model) =>
-    settle(() => {
-      registry = add(registry, model);
-    }),
+  registerModel: (model) => settle(() => started().registerModel(model)),
   run: (jobId, tasks, onEvent) =>
     settle(async () => {
+      const { engine, models } = started();
       const job = new AbortController();
       jobs.set(jobId, job);
+      const watched = watchDownloads(
+        (event) => void onEvent(event),
+        (listener) => models.subscribe(listener),
+      );
       try {
-        return await started().run(tasks, { signal: job.signal, onEvent: (event) => void onEvent(event) });
+        return await engine.run(tasks, { signal: job.signal, onEvent: watched.onEvent });
       } finally {
         jobs.delete(jobId);
+        watched.stop();
         // comlink made this function from the client's proxy; without the release the channel would stay open.
         (onEvent as unknown as Remote<(event: WireEvent) => void>)[releaseProxy]();
       }
     }),
   cancel: (jobId) => Promise.resolve(jobs.get(jobId)?.abort()),
-  willItFit: (request, options) => settle(() => started().willItFit(request, options)),
-  listImages: () => settle(() => startedImages().list()),
-  readImage: (imageUUID) => settle(() => startedImages().get(imageUUID)),
-  deleteImage: (imageUUID) => settle(() => startedImages().delete(imageUUID)),
-  clearImages: () => settle(() => startedImages().clear()),
-  memory: () => Promise.resolve(started().memory()),
+  willItFit: (request, options) => settle(() => started().engine.willItFit(request, options)),
+  listImages: () => settle(() => started().images.list()),
+  readImage: (imageUUID) => settle(() => started().images.get(imageUUID)),
+  deleteImage: (imageUUID) => settle(() => started().images.delete(imageUUID)),
+  clearImages: () => settle(() => started().images.clear()),
+  listModels: () => settle(() => started().models.list()),
+  storeStatus: () => settle(() => started().models.status()),
+  deleteModel: (id) => settle(() => started().models.delete(id)),
+  pinModel: (id, pinned) => settle(() => started().models.pin(id, pinned)),
+  memory: () => Promise.resolve(started().engine.memory()),
   dispose: async () => {
     for (const job of jobs.values()) job.abort();
-    await engine?.dispose();
-    engine = undefined;
+    await parts?.engine.dispose();
+    parts = undefined;
   },
 };
 

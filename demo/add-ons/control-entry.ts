@@ -37,7 +37,7 @@ export function createControlEntry(id: string, value: Control | undefined, optio
   const guide = makeGuideField(id, options);
   const weight = makeNumber(`${id}-weight`, { value: String(value?.weight ?? 1), placeholder: '1' });
   const range = { min: 0, max: 1, step: 0.05 };
-  const weightField = makeSliderField({ part: 'weight', label: 'Weight', cloudName: 'weight' }, weight, range);
+  const weightField = makeSliderField({ part: 'weight', label: 'Weight' }, weight, range);
   const mode = makeMenu(`${id}-mode`, MODES);
   mode.value = value?.controlMode ?? 'controlnet';
   const modeField = makeField({ part: 'controlMode', label: 'What counts more', cloudName: 'controlMode' }, mode);

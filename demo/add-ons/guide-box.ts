@@ -1,13 +1,13 @@
 /** @file What one sees of a guide: the picture, the ways to choose it, a line of words. */
 import { make } from '../dom.js';
 import { makeButton } from '../fields.js';
-import type { Guide } from './guide.js';
 
 export interface GuideBox {
   readonly field: HTMLElement;
   /** The visitor chooses a file with it. */
   readonly file: HTMLInputElement;
-  show(guide: Guide): void;
+  /** A picture and words about it, which may need its size. Nothing for what the browser cannot show. */
+  show(blob: Blob, words: (width: number, height: number) => string): void;
   hide(): void;
   say(words: string): void;
 }
@@ -34,6 +34,7 @@ export function makeGuideBox(id: string, onTakeShown: () => void): GuideBox {
 
   function hide(): void {
     URL.revokeObjectURL(sheet.src);
+    sheet.removeAttribute('src');
     sheet.hidden = true;
     say('');
   }
@@ -41,13 +42,18 @@ export function makeGuideBox(id: string, onTakeShown: () => void): GuideBox {
   return {
     field: make('div', { className: 'field guide', 'data-part': 'guideImage' }, title, box),
     file,
-    show({ blob, warnings }) {
+    show(blob, words) {
       hide();
-      sheet.src = URL.createObjectURL(blob);
-      sheet.hidden = false;
+      const url = URL.createObjectURL(blob);
+      const isLast = (): boolean => sheet.src === url;
+      sheet.src = url;
       void sheet.decode().then(
-        () => say([`The guide is ${sheet.naturalWidth} × ${sheet.naturalHeight}.`, ...warnings].join(' ')),
-        () => undefined, // another one took its place
+        () => {
+          if (!isLast()) return;
+          sheet.hidden = false;
+          say(words(sheet.naturalWidth, sheet.naturalHeight));
+        },
+        () => undefined, // another one took its place, or it is no picture
       );
     },
     hide,

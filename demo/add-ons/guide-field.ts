@@ -35,24 +35,21 @@ export function makeGuideField(id: string, { darkroom, shelf, shownPicture }: Gu
   const box = makeGuideBox(id, takeShown);
   const maker = createGuideMaker(darkroom, {
     busy: (event) => box.say(event === undefined ? 'Working…' : describeProgress(event)),
-    done: (guide) => box.show(guide),
+    done: ({ blob, warnings }) =>
+      box.show(blob, (width, height) => [`The guide is ${width} × ${height}.`, ...warnings].join(' ')),
     failed(error) {
-      box.hide();
+      showUndrawn('');
       for (const problem of problemsOf(error)) showAt(fieldOf(problem.parameter), problem);
     },
     stopped: () => box.say(''),
   });
   const preprocessor = makePreprocessorFields(id, {
     shelf,
-    onChange(atOnce) {
-      maker.cancel();
-      if (atOnce) void draw();
-      else box.hide();
-    },
+    onChange: wish,
     onDraw() {
       maker.forget();
       if (picture === undefined) box.say('Choose a picture first.');
-      void draw();
+      else void draw();
     },
   });
   const fields = [box.field, ...preprocessor.fields];
@@ -60,6 +57,19 @@ export function makeGuideField(id: string, { darkroom, shelf, shownPicture }: Gu
   /** Where an error of the drawing belongs. */
   function fieldOf(parameter: string | undefined): HTMLElement {
     return (parameter === undefined ? undefined : preprocessor.fieldOf(parameter)) ?? box.field;
+  }
+
+  /** What takes no network is drawn at once. */
+  function wish(): void {
+    maker.cancel();
+    if (preprocessor.drawsAtOnce()) return void draw();
+    for (const field of fields) clearProblems(field);
+    showUndrawn('Not drawn yet.');
+  }
+
+  function showUndrawn(words: string): void {
+    if (picture?.blob === undefined) box.hide();
+    else box.show(picture.blob, () => words);
   }
 
   async function draw(): Promise<boolean> {
@@ -70,7 +80,7 @@ export function makeGuideField(id: string, { darkroom, shelf, shownPicture }: Gu
 
   function choose(chosen: GuidePicture): void {
     picture = chosen;
-    void draw();
+    wish();
   }
 
   function takeShown(): void {

@@ -50,7 +50,7 @@ export function makeModelField(
     placeholder: 'name, AIR or https://…',
   });
   input.setAttribute('list', options.list);
-  const row = make('div', { className: 'row' }, input, ...addOpeners(input, options));
-  const field = makeField({ part: 'model', label: 'Model', cloudName: 'model' }, input, row);
+  const row = make('div', { className: 'row opens' }, input, ...addOpeners(input, options));
+  const field = makeField({ part: 'model', label: 'Model' }, input, row);
   return { field, name: () => input.value.trim() };
 }

@@ -13,20 +13,22 @@ const USUAL_WIDTH = 1024;
 export interface PreprocessorFields {
   readonly fields: readonly HTMLElement[];
   read(): Drawing;
+  /** Whether it takes no network. */
+  drawsAtOnce(): boolean;
   /** Of a parameter of `controlNetPreprocess`. */
   fieldOf(parameter: string): HTMLElement | undefined;
 }
 
 export interface PreprocessorOptions {
   readonly shelf: Shelf;
-  /** Another drawing is wanted; `atOnce` where it takes no network. */
-  readonly onChange: (atOnce: boolean) => void;
+  /** Another drawing is wanted. */
+  readonly onChange: () => void;
   /** The visitor asks for a drawing that takes one. */
   readonly onDraw: () => void;
 }
 
 export function makePreprocessorFields(id: string, options: PreprocessorOptions): PreprocessorFields {
-  const menu = makeMenu(`${id}-type`, { [NONE]: 'none: the picture is a guide already' });
+  const menu = makeMenu(`${id}-type`, { [NONE]: 'none: it is a guide already' });
   menu.append(groupOf('Drawn at once', SIMPLE), groupOf('Drawn by a network', labelsOf(NEURAL)));
   const bounds = { min: '0', max: '255', step: '1', inputMode: 'numeric' };
   const low = makeNumber(`${id}-low`, { ...bounds, value: '100' });
@@ -62,9 +64,9 @@ export function makePreprocessorFields(id: string, options: PreprocessorOptions)
 
   menu.addEventListener('change', () => {
     arrange();
-    options.onChange(neuralOf(menu.value) === undefined);
+    options.onChange();
   });
-  thresholds.addEventListener('change', () => options.onChange(true));
+  thresholds.addEventListener('change', () => options.onChange());
   return {
     fields: [field, thresholds, network],
     read: () => ({
@@ -72,6 +74,7 @@ export function makePreprocessorFields(id: string, options: PreprocessorOptions)
       ...(menu.value === 'canny' ? thresholdsOf(low, high) : {}),
       ...(menu.value === NONE ? {} : size()),
     }),
+    drawsAtOnce: () => neuralOf(menu.value) === undefined,
     fieldOf: (parameter) => [field, ...thresholds.children].find((one) => isOf(one, parameter)),
   };
 }

@@ -132,23 +132,18 @@ function answer(file: ServedFile, asked: Asked, response: ServerResponse): numbe
 }
 
 function bodyOf(bytes: Uint8Array, [start, end]: readonly [number, number], fault: Fault | undefined): Uint8Array {
-  switch (fault?.kind) {
-    case 'short': {
-      const body = new Uint8Array(Math.max(0, end - start - fault.by));
-      body.set(bytes.subarray(start, Math.min(end, start + body.length)));
-      return body;
-    }
-    case 'flip': {
-      const body = bytes.slice(start, end);
-      if (start <= fault.at && fault.at < end) body[fault.at - start] = (body[fault.at - start] ?? 0) ^ 0xff;
-      return body;
-    }
-    case 'cut':
-    case 'stall':
-      return bytes.subarray(start, Math.min(end, start + fault.after));
-    default:
-      return bytes.subarray(start, end);
+  if (fault?.kind === 'short') {
+    const body = new Uint8Array(Math.max(0, end - start - fault.by));
+    body.set(bytes.subarray(start, Math.min(end, start + body.length)));
+    return body;
   }
+  if (fault?.kind === 'flip') {
+    const body = bytes.slice(start, end);
+    if (start <= fault.at && fault.at < end) body[fault.at - start] = (body[fault.at - start] ?? 0) ^ 0xff;
+    return body;
+  }
+  const stopsEarly = fault?.kind === 'cut' || fault?.kind === 'stall';
+  return bytes.subarray(start, stopsEarly ? Math.min(end, start + fault.after) : end);
 }
 
 function sendBody(body: Uint8Array, response: ServerResponse, fault: Fault | undefined): number {

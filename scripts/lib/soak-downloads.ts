@@ -218,7 +218,7 @@ function dateOf(version: number): string {
 }
 
 /** mulberry32: a small generator of numbers 0 ≤ x < 1, equal for equal seeds. */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

@@ -225,24 +225,6 @@ async function measureMemory(
   return { predicted, peakGpuBytes, errors: errors.map((e) => e.message) };
 }
 
-/** Destroys the device in the middle of a run; gives the error codes of that run and of the one after it. */
-async function loseDevice(
-  model: string,
-): Promise<{ readonly lost: readonly string[]; readonly next: readonly string[] }> {
-  let device: GPUDevice | undefined;
-  const engine = createPageEngine({
-    backend: 'webgpu',
-    models: { [model]: model },
-    observeDevice: (d) => (device = d),
-  });
-  const first = await engine.run([{ ...TASK, model, steps: 4 }], {
-    onEvent: (event) => void (event.kind === 'progress' && event.step === 2 && device?.destroy()),
-  });
-  const second = await engine.run([{ ...TASK, model }]);
-  await engine.dispose();
-  return { lost: first.errors.map((e) => e.code), next: second.errors.map((e) => e.code) };
-}
-
 /** Aborts after the first step; `stepsAfter` = steps that ended after the abort. */
 async function abortRun(
   model: string,
@@ -381,7 +363,6 @@ const harness = {
   createPageEngine,
   countBuffers,
   measureMemory,
-  loseDevice,
   abortRun,
 };
 export type Harness = typeof harness;

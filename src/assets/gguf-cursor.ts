@@ -57,9 +57,13 @@ export function createCursor(source: ByteSource, signal?: AbortSignal, onBytes?:
   const advance = (bytes: number): number => {
     const end = at + bytes;
     if (end > size) {
-      throw fail('invalidModelFile', `${name} is cut short: it has ${size} bytes, but its header needs ${end} or more.`, {
-        hint: 'The download or copy did not finish: get the file again.',
-      });
+      throw fail(
+        'invalidModelFile',
+        `${name} is cut short: it has ${size} bytes, but its header needs ${end} or more.`,
+        {
+          hint: 'The download or copy did not finish: get the file again.',
+        },
+      );
     }
     if (end > MAX_HEADER_BYTES) throw invalid(`its header is longer than ${MAX_HEADER_BYTES} bytes`);
     const start = at;

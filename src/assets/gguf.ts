@@ -84,11 +84,7 @@ async function count(cursor: GgufCursor, name: string, what: string): Promise<nu
   throw invalid(name, `its header claims ${value} ${what}; at most ${MAX_ENTRIES} are accepted`);
 }
 
-async function readMetadata(
-  cursor: GgufCursor,
-  name: string,
-  entries: number,
-): Promise<ReadonlyMap<string, string>> {
+async function readMetadata(cursor: GgufCursor, name: string, entries: number): Promise<ReadonlyMap<string, string>> {
   const metadata = new Map<string, string>();
   const seen = new Set<string>();
   for (let i = 0; i < entries; i++) {
@@ -146,7 +142,10 @@ function place({ name, sizes, type, offset }: TensorEntry, file: Place): GgufTen
   }
   const bytes = bytesOf(sizes, dtype);
   if (!Number.isFinite(bytes)) {
-    throw invalid(file.name, `${of} of type ${dtype} has ${sizes.join('×')} values: not whole blocks in a row, or too many`);
+    throw invalid(
+      file.name,
+      `${of} of type ${dtype} has ${sizes.join('×')} values: not whole blocks in a row, or too many`,
+    );
   }
   if (offset % file.alignment !== 0) {
     throw invalid(file.name, `${of} begins at byte ${offset} of the data, which is no multiple of ${file.alignment}`);

@@ -1,5 +1,5 @@
 /** @file HTTP for model files: requests whose silence ends, byte ranges with retries, typed errors, and no secret in a message. */
-import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
+import { fail, throwIfAborted, type DarkroomError } from '../base/errors.js';
 import { authorizationFor, type Authorization } from './authorization.js';
 import { parseRetryAfter, PassingFailure, waitAfter, waitFor, type Clock } from './retry.js';
 import type { OnBytes } from './source.js';
@@ -257,7 +257,7 @@ async function readBlob(incoming: Incoming, onBytes: OnBytes, limitBytes = Infin
  * Ends an answer that is no success. 408, 429 and 5xx pass with time; the rest does not.
  * @throws PassingFailure, accessDenied (401, 403), downloadFailed
  */
-export async function refuseStatus({ url, deps }: Call, incoming: Incoming): Promise<never> {
+export function refuseStatus({ url, deps }: Call, incoming: Incoming): never {
   incoming.cancel();
   const { status, headers } = incoming;
   if (status === 408 || status === 429 || status >= 500) {

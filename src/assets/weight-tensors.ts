@@ -42,11 +42,7 @@ export interface TensorFile {
 }
 
 /** Reads the header of a safetensors file, or of a GGUF file (`….gguf`). @throws invalidModelFile, pickleRefused, unsupportedModel */
-export async function openTensorFile(
-  source: ByteSource,
-  signal?: AbortSignal,
-  onBytes?: OnBytes,
-): Promise<TensorFile> {
+export async function openTensorFile(source: ByteSource, signal?: AbortSignal, onBytes?: OnBytes): Promise<TensorFile> {
   const open = isGgufName(source.name) ? openGguf : openSafetensors;
   const { tensors, metadata } = await open(source, signal, onBytes);
   const entries = [...tensors].map(([name, tensor]): readonly [string, WeightTensor] => [name, { ...tensor, source }]);

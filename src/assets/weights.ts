@@ -7,7 +7,14 @@ import { openUnlessMarkup } from './file-kind.js';
 import type { FloatArrays } from './floats.js';
 import { readTensor, readTensorBytes } from './read-tensor.js';
 import type { FileTree, OnBytes } from './source.js';
-import { openShards, openWhole, tensorAt, withScales, type WeightTensor, type WeightTensors } from './weight-tensors.js';
+import {
+  openShards,
+  openWhole,
+  tensorAt,
+  withScales,
+  type WeightTensor,
+  type WeightTensors,
+} from './weight-tensors.js';
 
 /** All weights of one component. Names given to its functions are internal ones (see `models/layouts/`). */
 export interface WeightFile {

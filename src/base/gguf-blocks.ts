@@ -5,18 +5,7 @@
 import { float16Value } from './half.js';
 
 export type BlockType =
-  | 'Q4_0'
-  | 'Q4_1'
-  | 'Q5_0'
-  | 'Q5_1'
-  | 'Q8_0'
-  | 'Q2_K'
-  | 'Q3_K'
-  | 'Q4_K'
-  | 'Q5_K'
-  | 'Q6_K'
-  | 'IQ4_NL'
-  | 'IQ4_XS';
+  'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q8_0' | 'Q2_K' | 'Q3_K' | 'Q4_K' | 'Q5_K' | 'Q6_K' | 'IQ4_NL' | 'IQ4_XS';
 
 interface BlockFormat {
   /** Values in a block. */
@@ -52,10 +41,7 @@ function signed(byte: number | undefined): number {
 }
 
 /** 32 values of 4 or 5 bits: bytes hold value i low and value i + 16 high; of the fifth bits a word of 32. */
-function smallBlock(
-  bits: 4 | 5,
-  offset: 'centred' | 'minimum',
-): Pick<BlockFormat, 'decode' | 'values' | 'bytes'> {
+function smallBlock(bits: 4 | 5, offset: 'centred' | 'minimum'): Pick<BlockFormat, 'decode' | 'values' | 'bytes'> {
   const minimum = offset === 'minimum';
   const highAt = minimum ? 4 : 2;
   const codesAt = highAt + (bits === 5 ? 4 : 0);
@@ -77,7 +63,11 @@ function smallBlock(
 }
 
 /** Eight pairs of 6-bit scale and 6-bit minimum in 12 bytes: the first four in six bits of bytes 0–7, whose upper bits go to the last four. */
-function scaleAndMinimum(block: Uint8Array, at: number, i: number): { readonly scale: number; readonly minimum: number } {
+function scaleAndMinimum(
+  block: Uint8Array,
+  at: number,
+  i: number,
+): { readonly scale: number; readonly minimum: number } {
   const byte = (k: number): number => block[at + k] ?? 0;
   if (i < 4) return { scale: byte(i) & 0x3f, minimum: byte(i + 4) & 0x3f };
   return {

@@ -49,24 +49,57 @@ export function packRows(values: Float32Array, columns: number, format: PackingF
   const scales = new Float32Array(sizes.scales);
   const zeros = new Uint8Array(sizes.zeros);
   const blocks = Math.ceil(columns / block);
-  const scaleOf = format.zeros ? spanningScale : symmetricScale;
-  const top = 2 ** bits - 1;
+  const [top, middle] = [2 ** bits - 1, 2 ** (bits - 1)];
+  const putCodes = bits === 8 ? putBytes : putNibbles;
   for (let row = 0; row < rows; row++) {
     for (let b = 0; b < blocks; b++) {
-      const [first, end] = [row * columns + b * block, row * columns + Math.min(columns, (b + 1) * block)];
-      const { scale, zero } = scaleOf(values, first, end, bits);
+      const first = row * columns + b * block;
+      const end = Math.min(first + block, (row + 1) * columns);
+      const [low, high] = [lowest(values, first, end), highest(values, first, end)];
+      if (!Number.isFinite(high - low)) throw notFinite();
+      const scale = format.zeros ? spanningScale(low, high, top) : symmetricScale(low, high, middle);
+      const zero = format.zeros ? zeroPoint(low, scale, top) : middle;
       scales[row * blocks + b] = scale;
       if (format.zeros) put(zeros, (row * sizes.zeros) / rows, b, zero, bits);
-      const inverse = inverseOf(scale);
-      const at = ((row * blocks + b) * block * bits) / 8;
-      for (let i = first; i < end; i++) {
-        // a negative sum is rounded away from zero, and then cut to 0
-        const code = Math.fround(Math.fround((values[i] ?? 0) * inverse) + zero);
-        put(codes, at, i - first, Math.min(top, Math.max(0, Math.floor(code + 0.5))), bits);
-      }
+      putCodes(codes, ((row * blocks + b) * block * bits) / 8, values, first, end, inverseOf(scale), zero);
     }
   }
   return format.zeros ? { codes, scales, zeros } : { codes, scales };
+}
+
+// Plain numbers as arguments, no objects: a model has 12 billion values.
+
+function putBytes(
+  codes: Uint8Array,
+  at: number,
+  values: Float32Array,
+  first: number,
+  end: number,
+  inverse: number,
+  zero: number,
+): void {
+  for (let i = first; i < end; i++) codes[at + i - first] = codeOf(values[i] ?? 0, inverse, zero, 255);
+}
+
+function putNibbles(
+  codes: Uint8Array,
+  at: number,
+  values: Float32Array,
+  first: number,
+  end: number,
+  inverse: number,
+  zero: number,
+): void {
+  for (let i = first; i < end; i += 2) {
+    const high = i + 1 < end ? codeOf(values[i + 1] ?? 0, inverse, zero, 15) << 4 : 0;
+    codes[at + ((i - first) >> 1)] = codeOf(values[i] ?? 0, inverse, zero, 15) | high;
+  }
+}
+
+/** round(value/scale + zero), from 0 to `top`. */
+function codeOf(value: number, inverse: number, zero: number, top: number): number {
+  const above = Math.fround(Math.fround(value * inverse) + zero) + 0.5;
+  return above < 1 ? 0 : above >= top ? top : Math.trunc(above);
 }
 
 /** The values that the operator multiplies with, `[rows, columns]`. */
@@ -109,39 +142,38 @@ function inverseOf(scale: number): number {
   return Number.isFinite(inverse) ? inverse : 0;
 }
 
-interface Scale {
-  readonly scale: number;
-  readonly zero: number;
-}
-
 /** The value of largest magnitude becomes code 0, so that the scale has the other sign; of two such values the negative one. */
-function symmetricScale(values: Float32Array, first: number, end: number, bits: number): Scale {
-  const { low, high } = range(values, first, end);
-  const zero = 2 ** (bits - 1);
-  return { scale: Math.fround((high > -low ? high : low) / -zero) + 0, zero }; // no −0
+function symmetricScale(low: number, high: number, middle: number): number {
+  return Math.fround((high > -low ? high : low) / -middle) + 0; // no −0
 }
 
-/** From the lowest value to the highest, 0 being among them. */
-function spanningScale(values: Float32Array, first: number, end: number, bits: number): Scale {
-  const { low, high } = range(values, first, end);
-  const top = 2 ** bits - 1;
-  const scale = Math.fround(Math.fround(high - low) / top);
-  if (scale === 0) return { scale, zero: 0 };
+/** From the lowest value to the highest. */
+function spanningScale(low: number, high: number, top: number): number {
+  return Math.fround(Math.fround(high - low) / top);
+}
+
+function zeroPoint(low: number, scale: number, top: number): number {
+  if (scale === 0) return 0;
   const zero = Math.floor(Math.fround(Math.fround(-low / scale) + 0.5));
-  return { scale, zero: Math.min(top, Math.max(0, zero)) };
+  return Math.min(top, Math.max(0, zero));
 }
 
-/** Lowest and highest of the values and 0. */
-function range(values: Float32Array, first: number, end: number): { readonly low: number; readonly high: number } {
-  let [low, high, finite] = [0, 0, 0];
-  for (let i = first; i < end; i++) {
-    const value = values[i] ?? 0;
-    if (value < low) low = value;
-    if (value > high) high = value;
-    finite += value * 0; // NaN for NaN and the infinities
-  }
-  if (finite === 0) return { low, high };
-  throw fail('invalidModelFile', 'A matrix holds values that are not finite; they cannot be kept in few bits.');
+/** Of the values and 0; not finite where one is not. */
+function lowest(values: Float32Array, first: number, end: number): number {
+  let low = 0;
+  for (let i = first; i < end; i++) low = Math.min(low, values[i] ?? 0);
+  return low;
+}
+
+/** Of the values and 0; not finite where one is not. */
+function highest(values: Float32Array, first: number, end: number): number {
+  let high = 0;
+  for (let i = first; i < end; i++) high = Math.max(high, values[i] ?? 0);
+  return high;
+}
+
+function notFinite(): Error {
+  return fail('invalidModelFile', 'A matrix holds values that are not finite; they cannot be kept in few bits.');
 }
 
 function put(bytes: Uint8Array, start: number, index: number, code: number, bits: 4 | 8): void {

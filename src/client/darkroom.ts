@@ -5,6 +5,7 @@
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
 import { createUrlLedger } from './deliver.js';
 import { notify, releaseUrl, runJob, type JobOutcome } from './job.js';
+import { keptImages, storedModels } from './kept.js';
 import { toWireModel } from './model-source.js';
 import { toSendable } from './picture-source.js';
 import { createQueue } from './queue.js';
@@ -13,7 +14,6 @@ import type {
   DarkroomOptions,
   GuideResult,
   ImageResult,
-  KeptImages,
   ModelRegistration,
   ModelSource,
   RunOptions,
@@ -45,6 +45,8 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     workerOptions: async (): Promise<WorkerOptions> => ({
       backend: options.backend ?? 'auto',
       strictGpu: options.strictGpu ?? false,
+      keepModels: options.keepModels ?? true,
+      authorization: options.authorization ?? {},
       ...(options.imageStoreBytes === undefined ? {} : { imageStoreBytes: options.imageStoreBytes }),
       models: await Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl()))),
     }),
@@ -97,6 +99,11 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     return theOne((await runOne('imageUpload', request, run)).pictures.filter(isUpload));
   }
 
+  const live = async (): Promise<WorkerLink> => {
+    if (disposed !== undefined) throw disposed;
+    return (await host.live()).link;
+  };
+
   async function registerModel(model: ModelRegistration): Promise<void>;
   async function registerModel(name: string, source: ModelSource): Promise<void>;
   async function registerModel(first: string | ModelRegistration, source?: ModelSource): Promise<void> {
@@ -115,10 +122,8 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     controlNetPreprocess,
     controlNetPreProcess: controlNetPreprocess,
     imageUpload,
-    images: keptImages(async () => {
-      if (disposed !== undefined) throw disposed;
-      return (await host.live()).link;
-    }),
+    images: keptImages(live),
+    models: storedModels(live),
     run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
     registerModel,
     device: async () => (await host.live()).device,
@@ -170,19 +175,6 @@ function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
     const images = 'numberResults' in task && typeof task.numberResults === 'number' ? task.numberResults : 1;
     notify(onProgress, { kind: 'progress', taskUUID: task.taskUUID, stage: 'queue', image: 0, images });
   }
-}
-
-/** Kept pictures are in the worker. */
-function keptImages(live: () => Promise<WorkerLink>): KeptImages {
-  return {
-    list: async () => unwrap(await (await live()).call((worker) => worker.listImages())),
-    async read(imageUUID) {
-      const { info, data } = unwrap(await (await live()).call((worker) => worker.readImage(imageUUID)));
-      return new Blob([data], { type: info.mime });
-    },
-    delete: async (imageUUID) => unwrap(await (await live()).call((worker) => worker.deleteImage(imageUUID))),
-    clear: async () => unwrap(await (await live()).call((worker) => worker.clearImages())),
-  };
 }
 
 function isPicture(result: TaskResult): result is ImageResult {

@@ -2,7 +2,18 @@
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
 import type { ControlNetPreprocessRequest, ImageInferenceRequest, ImageUploadRequest } from '../request/request.js';
-import type { DeviceInfo, EvictEvent, Fit, FitOptions, ImageInfo, PreviewEvent, ProgressEvent, Stage } from './wire.js';
+import type {
+  DeviceInfo,
+  EvictEvent,
+  Fit,
+  FitOptions,
+  ImageInfo,
+  PreviewEvent,
+  ProgressEvent,
+  Stage,
+  StoredModel,
+  StoreStatus,
+} from './wire.js';
 
 /**
  * Where a model's files are: the URL of a folder or of one `.safetensors` file, a Hub repo (`huggingface:owner/repo@revision`), files
@@ -46,6 +57,16 @@ export interface DarkroomOptions {
   readonly worker?: () => WorkerPort;
   /** Refuse to run anything on the CPU that belongs on the GPU; for tests. Default false. */
   readonly strictGpu?: boolean;
+  /**
+   * Whether files of models that come over the network stay in this browser. Default true: a model is downloaded once, resumed where it
+   * was left, and works offline ever after. `false`: only what is needed is read, each time.
+   */
+  readonly keepModels?: boolean;
+  /**
+   * `Authorization` headers by host, for models that ask for a login: `{ 'huggingface.co': 'Bearer hf_…' }`. Sent to that host alone, over
+   * https; never stored and never in a message.
+   */
+  readonly authorization?: Readonly<Record<string, string>>;
   /** The most that kept pictures may take, in bytes. Default: 512 MB, or a tenth of what the browser gives this site if that is less. */
   readonly imageStoreBytes?: number;
   readonly timeouts?: Partial<Timeouts>;
@@ -140,6 +161,19 @@ export interface KeptImages {
   clear(): Promise<void>;
 }
 
+/** Files of models that were downloaded, kept in the browser over visits; all tabs of a site share them. Each call starts the worker. */
+export interface StoredModels {
+  list(): Promise<readonly StoredModel[]>;
+  /** Where models are kept, how much room there is, and why none are where that is so. */
+  status(): Promise<StoreStatus>;
+  /** @param id of {@link StoredModels.list} */
+  delete(id: string): Promise<void>;
+  /** A pinned model is not deleted to make room for another. */
+  pin(id: string, pinned: boolean): Promise<void>;
+  /** Asks the browser not to clear this site's storage by itself when the disk is full; it may ask the visitor. Whether it agreed. */
+  persist(): Promise<boolean>;
+}
+
 /** The cloud's response: `errors` only where a task failed, `data` only where a picture was made. */
 export interface RunResponse {
   readonly data?: readonly TaskResult[];
@@ -178,6 +212,7 @@ export interface Darkroom {
   imageUpload(request: ImageUploadRequest, options?: RunOptions): Promise<UploadResult>;
   /** Pictures that were made or uploaded here. */
   readonly images: KeptImages;
+  readonly models: StoredModels;
   /**
    * Runs an array of tasks in the cloud's wire form. Failed tasks are reported in `errors`, beside what succeeded.
    * @throws `DarkroomError` only for `aborted`, `workerDied` and `disposed`.

@@ -1,12 +1,13 @@
 /** @file What crosses the worker boundary, as plain data (structured-cloneable). Types only. */
 import type { ImageInfo } from '../assets/image-drivers.js';
+import type { StoredModel, StoreStatus } from '../assets/store/model-store.js';
 import type { WireError } from '../base/errors.js';
 import type { ModelDetails } from '../models/details.js';
 import type { WireEvent, WireOutcome } from '../pipeline/events.js';
 import type { Fit } from '../pipeline/fit.js';
 import type { FitOptions } from '../pipeline/will-it-fit.js';
 
-export type { Fit, FitOptions, ImageInfo };
+export type { Fit, FitOptions, ImageInfo, StoredModel, StoreStatus };
 
 export type {
   EvictEvent,
@@ -61,6 +62,10 @@ export interface WorkerOptions {
   readonly strictGpu: boolean;
   /** The most that kept pictures may take; absent: 512 MB, or a tenth of what the browser gives. */
   readonly imageStoreBytes?: number;
+  /** Whether files of models that come over the network stay in this browser. */
+  readonly keepModels: boolean;
+  /** `Authorization` headers by host. */
+  readonly authorization: Readonly<Record<string, string>>;
   /**
    * A Web Lock's name. The worker takes it (`holdLifeLock` of life-lock.ts) before `start` answers and never gives it back:
    * the browser releases it when the worker dies, which nothing else tells the page.
@@ -88,6 +93,10 @@ export interface PipelineWorker {
   /** Whether there was such a picture. */
   deleteImage(imageUUID: string): Promise<Settled<boolean>>;
   clearImages(): Promise<Settled<void>>;
+  listModels(): Promise<Settled<readonly StoredModel[]>>;
+  storeStatus(): Promise<Settled<StoreStatus>>;
+  deleteModel(id: string): Promise<Settled<void>>;
+  pinModel(id: string, pinned: boolean): Promise<Settled<void>>;
   /** Bytes of GPU buffers that are alive, for tests and the demo. */
   memory(): Promise<{ readonly gpuBytes: number; readonly gpuBuffers: number }>;
   dispose(): Promise<void>;

@@ -14,7 +14,7 @@ export interface BandedMemory {
   readonly bands: number;
   /** What the runs leave in ONNX Runtime's pool. */
   readonly pool: number;
-  /** All of it at the worst moment. */
+  /** All of it at the worst moment, when a second picture is decoded. */
   readonly peak: number;
 }
 
@@ -27,13 +27,10 @@ export function predictBands(shape: BandedShape, dialect: Dialect): BandedMemory
   let pool: BufferPool = EMPTY_POOL;
   let alive = 0;
   let bands = 0;
-  let peak = 0;
   const run = (graph: Graph): void => {
     alive += sum(ownOutputs(graph));
     bands = Math.max(bands, alive);
-    const after = runOnPool(pool, graph, bindingOf(graph));
-    pool = after.pool;
-    peak = Math.max(peak, weights + alive + after.peakBytes);
+    ({ pool } = runOnPool(pool, graph, bindingOf(graph)));
   };
   if (trunk !== undefined) run(trunk);
   for (const [i, stage] of bandStages(config, plan.wholeBlocks).entries()) {
@@ -45,7 +42,7 @@ export function predictBands(shape: BandedShape, dialect: Dialect): BandedMemory
       alive -= sum(ownInputs(graph).filter(({ name }) => !staysAsSkip(stage, name)));
     }
   }
-  return { weights, bands, pool: pool.bytes, peak };
+  return { weights, bands, pool: pool.bytes, peak: weights + bands + pool.bytes };
 }
 
 /** A residual block that keeps its width adds what its first convolution read. */

@@ -12,7 +12,7 @@ export type Tiles = 'auto' | 'always' | 'never' | number;
 
 /** How a picture is cut. */
 export interface BandPlan {
-  /** Rows of latents in each band, from top to bottom. They differ by one at most, so that each graph comes in two sizes at most. */
+  /** Rows of latents in each band, from top to bottom; each graph comes in as many sizes as there are different ones, two at most. */
   readonly heights: readonly number[];
   /** The decoder's first so many up blocks run on the whole picture; at least 1, and fewer than there are. */
   readonly wholeBlocks: number;
@@ -33,22 +33,27 @@ const HEAP_BYTES = 2 ** 32;
 /** Bands are of float32, as the decoder is. */
 const FLOAT32_BYTES = 4;
 
-/** The bands of latents `[C,height,width]`, or none: where one piece will do, and for a decoder of a single resolution, which has no bands. */
+/** Whether a picture is to be decoded in parts. */
+export function isCut(tiles: Tiles, whole: Whole): boolean {
+  return tiles !== 'never' && (tiles !== 'auto' || !isPossible(whole));
+}
+
+/**
+ * The bands of latents `[C,height,width]`; none for a decoder of a single resolution, which cannot be cut.
+ * @param most rows of latents in a band; by default as many as its tensors stay small with
+ */
 export function planBands(
   config: AutoencoderKLConfig,
   { height, width }: { readonly height: number; readonly width: number },
-  tiles: Tiles,
-  whole: Whole,
+  most?: number,
 ): BandPlan | undefined {
   const blocks = config.blockOutChannels.length;
-  if (tiles === 'never' || blocks < 2) return undefined;
-  if (tiles === 'auto' && isPossible(whole)) return undefined;
+  if (blocks < 2) return undefined;
   const bytes = rowBytes(config, width);
-  const most = typeof tiles === 'number' ? tiles : BAND_BYTES / Math.max(...bytes);
-  const rows = Math.min(height, Math.max(1, Math.floor(most)));
+  const rows = Math.max(1, Math.floor(most ?? BAND_BYTES / Math.max(...bytes)));
   const large = bytes.findIndex((each) => each * height > BAND_BYTES);
   const wholeBlocks = Math.min(blocks - 1, Math.max(1, large < 0 ? blocks : large));
-  return { heights: cut(height, Math.ceil(height / rows)), wholeBlocks };
+  return { heights: cut(height, height / evenRows(height, rows)), wholeBlocks };
 }
 
 /** For each up block, bytes of its widest tensor that one row of latents becomes. */
@@ -60,6 +65,12 @@ function rowBytes({ blockOutChannels }: AutoencoderKLConfig, width: number): rea
   });
 }
 
+/** The most rows, up to `most`, that make equal bands, for graphs and buffers of one size; but not many more bands for that. */
+function evenRows(height: number, most: number): number {
+  for (let rows = Math.min(most, height); rows > most / 2; rows--) if (height % rows === 0) return rows;
+  return height / Math.ceil(height / most);
+}
+
 /** `height` rows in so many nearly equal bands. */
 export function cut(height: number, bands: number): readonly number[] {
   const edge = (band: number): number => Math.round((band * height) / bands);
@@ -67,7 +78,7 @@ export function cut(height: number, bands: number): readonly number[] {
 }
 
 /** Whether the device can decode in one piece, as far as its limits tell. On the CPU: the heap must hold the weights and what is alive at once. */
-export function isPossible({ graph: write, info: { backend, limits } }: Whole): boolean {
+function isPossible({ graph: write, info: { backend, limits } }: Whole): boolean {
   if (backend === 'webgpu' && limits === undefined) return true;
   const graph = write();
   const weights = graph.weights.map(({ value }) => valueBytes(value));

@@ -10,7 +10,7 @@ import { vaeScaleFactor } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
 import type { Model } from '../runtime/session.js';
-import { BAND_BYTES, cut, isPossible, type Tiles, type Whole } from './banded-plan.js';
+import { BAND_BYTES, cut } from './banded-plan.js';
 import { cutBand } from './layout.js';
 
 /** Rows of latents: those that a window gives, `from`…`to − 1`, and those that it reads, `start`…`end − 1`. */
@@ -24,19 +24,20 @@ export interface Window {
 /** A window reads many rows for its neighbours' sake: larger than bands, it wastes less. */
 const WINDOW_BYTES = 4 * BAND_BYTES;
 
-/** The windows of latents `[C,height,width]`, or none: where one piece will do. */
+/**
+ * The windows of latents `[C,height,width]`.
+ * @param most rows of latents that a window gives; by default as many as its tensors stay small with
+ */
 export function planWindows(
   config: AutoencoderTinyConfig,
   { height, width }: { readonly height: number; readonly width: number },
-  tiles: Tiles,
-  whole: Whole,
-): readonly Window[] | undefined {
-  if (tiles === 'never' || (tiles === 'auto' && isPossible(whole))) return undefined;
+  most?: number,
+): readonly Window[] {
   const reach = reachOf(config);
   const rowBytes = vaeScaleFactor(config) ** 2 * width * Math.max(...config.decoderBlockOutChannels) * 4;
-  const rows = typeof tiles === 'number' ? tiles : Math.max(reach, WINDOW_BYTES / rowBytes - 2 * reach);
+  const rows = Math.max(1, Math.floor(most ?? Math.max(reach, WINDOW_BYTES / rowBytes - 2 * reach)));
   let from = 0;
-  return cut(height, Math.ceil(height / Math.max(1, Math.floor(rows)))).map((own) => {
+  return cut(height, Math.ceil(height / rows)).map((own) => {
     const to = from + own;
     const window = { from, to, start: Math.max(0, from - reach), end: Math.min(height, to + reach) };
     from = to;

@@ -6,7 +6,7 @@ import type { VaeConfig } from '../models/configs/vae.js';
 import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { bandedGraphs, decodeBands, type BandedShape } from './banded-decoder.js';
-import { planBands, type Tiles } from './banded-plan.js';
+import { isCut, planBands, type Tiles } from './banded-plan.js';
 import { decodeWindows, planWindows, windowGraphs } from './banded-tiny.js';
 import type { StageRun } from './conditioning.js';
 import { fromDialect, stackBands, toDialect } from './layout.js';
@@ -63,31 +63,31 @@ async function loadDecoder(
 ): Promise<Decode> {
   const { config } = vae;
   const { dialect, info } = runtime;
-  const whole = (): Graph => decoderGraph(runtime, config, height, width);
-  const inOnePiece = async (): Promise<Decode> => {
-    const network = await vae.load(`${height}x${width}`, whole, run);
-    return async (latents) => {
-      const { [VAE_IO.picture]: picture } = await network.run({ [VAE_IO.latents]: latents }, run.signal);
-      return picture ?? new Float32Array();
-    };
-  };
-  const joined =
+  const graph = (): Graph => decoderGraph(runtime, config, height, width);
+  const inParts =
     (decode: (latents: Float32Array) => Promise<readonly Float32Array[]>): Decode =>
     async (latents) =>
       stackBands(dialect.layout, await decode(latents), config.outChannels);
 
-  if (config.kind === 'tiny') {
-    const windows = planWindows(config, { height, width }, tiles, { graph: whole, info });
-    if (windows === undefined) return inOnePiece();
+  const cut = isCut(tiles, { graph, info });
+  const rows = typeof tiles === 'number' ? tiles : undefined;
+  if (cut && config.kind === 'tiny') {
+    const windows = planWindows(config, { height, width }, rows);
     const key = `windows ${width} ${JSON.stringify(windows)}`;
     const models = await vae.loadAll(key, () => windowGraphs(config, width, windows, dialect), run);
-    return joined((latents) => decodeWindows(dialect.layout, config, windows, models, latents, run.signal));
+    return inParts((latents) => decodeWindows(dialect.layout, config, windows, models, latents, run.signal));
   }
-  const plan = planBands(config, { height, width }, tiles, { graph: whole, info });
-  if (plan === undefined) return inOnePiece();
-  const shape: BandedShape = { config, width, plan };
-  const models = await vae.loadAll(`bands ${width} ${JSON.stringify(plan)}`, () => bandedGraphs(shape, dialect), run);
-  return joined((latents) => decodeBands(runtime, shape, models, latents, run.signal));
+  const plan = cut && config.kind === 'kl' ? planBands(config, { height, width }, rows) : undefined;
+  if (plan !== undefined && config.kind === 'kl') {
+    const shape: BandedShape = { config, width, plan };
+    const models = await vae.loadAll(`bands ${width} ${JSON.stringify(plan)}`, () => bandedGraphs(shape, dialect), run);
+    return inParts((latents) => decodeBands(runtime, shape, models, latents, run.signal));
+  }
+  const network = await vae.load(`${height}x${width}`, graph, run);
+  return async (latents) => {
+    const { [VAE_IO.picture]: picture } = await network.run({ [VAE_IO.latents]: latents }, run.signal);
+    return picture ?? new Float32Array();
+  };
 }
 
 function decoderGraph({ dialect }: Runtime, config: VaeConfig, height: number, width: number): Graph {

@@ -21,7 +21,9 @@ export interface ProgressEvent {
   /** Bytes done and in all; only in `download` and `load`. */
   readonly bytes?: number;
   readonly totalBytes?: number;
-  /** Estimated seconds until this picture's steps are done; absent until it can be told. */
+  /** Mean of the last seconds; only in `download`. */
+  readonly bytesPerSecond?: number;
+  /** Estimated seconds until this picture's steps are done, in `download` until this file is there; absent until it can be told. */
   readonly secondsLeft?: number;
 }
 

@@ -51,7 +51,7 @@ export function createLibrary(openTree: OpenTree): Library {
   const shelves = [models, vaes, controls, loras, embeddings];
 
   const getModel = (runtime: Runtime, tree: NamedTree, signal: AbortSignal | undefined): Promise<LoadedModel> =>
-    models.get(tree.key, async () => {
+    models.get(tree.key, tree, async () => {
       const { about, clipTokenizer } = tree;
       const predictionType = about?.overrides.prediction;
       const options = { signal, clipTokenizer, ...(predictionType === 'sample' ? {} : { predictionType }) };
@@ -66,7 +66,7 @@ export function createLibrary(openTree: OpenTree): Library {
     signal: AbortSignal | undefined,
   ): Promise<Vae> =>
     // The same file may stand for autoencoders of different scaling: nothing in it tells SD's from SDXL's.
-    vaes.get(fittedTo(tree, architecture), async () => {
+    vaes.get(fittedTo(tree, architecture), tree, async () => {
       const files = await openVaeFiles(tree, architecture, signal);
       const config = parseVaeConfig(files.config, `${tree.name}/config.json`);
       return { ...createComponent(runtime, await files.open(signal)), config };
@@ -81,7 +81,7 @@ export function createLibrary(openTree: OpenTree): Library {
       signal,
     }: { readonly index: number; readonly base: LoadedModel; readonly signal: AbortSignal | undefined },
   ): Promise<ControlNet> => {
-    const net = await controls.get(tree.key, async () => {
+    const net = await controls.get(tree.key, tree, async () => {
       const files = await openControlNetFiles(tree, signal);
       const config = parseControlNetConfig(files.config, `${tree.name}/config.json`);
       return { ...createComponent(runtime, await files.open(signal)), config };
@@ -120,7 +120,7 @@ export function createLibrary(openTree: OpenTree): Library {
       const openLoras: FittedLora[] = [];
       for (const [i, tree] of trees.loras.entries()) {
         const key = fittedTo(tree, base.key);
-        const changes = await loras.get(key, async () => {
+        const changes = await loras.get(key, tree, async () => {
           const file = await openLora(tree, { signal });
           return file.changesFor(changeableWeights(baseModel, runtime.dialect), signal);
         });
@@ -128,7 +128,7 @@ export function createLibrary(openTree: OpenTree): Library {
       }
       const openEmbeddings: PromptEmbedding[] = [];
       for (const [i, tree] of trees.embeddings.entries()) {
-        const file = await embeddings.get(tree.key, () => openEmbedding(tree, { signal }));
+        const file = await embeddings.get(tree.key, tree, () => openEmbedding(tree, { signal }));
         openEmbeddings.push(fitEmbedding(file, tree, acting(task.embeddings)[i], baseModel));
       }
       const nets: ControlNet[] = [];
@@ -161,29 +161,34 @@ export function createLibrary(openTree: OpenTree): Library {
 
 const close = (thing: { dispose(): Promise<void> }): Promise<void> => thing.dispose();
 
-/** Opened things by key. */
+/** Opened things by key, each with the files that it is read from. */
 interface Shelf<T> {
-  get(key: string, open: () => Promise<T>): Promise<T>;
+  get(key: string, tree: FileTree, open: () => Promise<T>): Promise<T>;
   items(): readonly T[];
   keepOnly(wanted: (key: string) => boolean): Promise<void>;
 }
 
 function createShelf<T>(close: (thing: T) => Promise<void> = () => Promise.resolve()): Shelf<T> {
-  const things = new Map<string, T>();
+  const things = new Map<string, { readonly thing: T; readonly tree: FileTree }>();
   return {
-    async get(key, open) {
+    async get(key, tree, open) {
       const known = things.get(key);
-      if (known !== undefined) return known;
-      const thing = await open();
-      things.set(key, thing);
-      return thing;
+      if (known !== undefined) return known.thing;
+      try {
+        const thing = await open();
+        things.set(key, { thing, tree });
+        return thing;
+      } catch (error) {
+        tree.close?.();
+        throw error;
+      }
     },
-    items: () => [...things.values()],
+    items: () => [...things.values()].map(({ thing }) => thing),
     async keepOnly(wanted) {
-      for (const [key, thing] of things) {
+      for (const [key, { thing, tree }] of things) {
         if (wanted(key)) continue;
         things.delete(key);
-        await close(thing);
+        await close(thing).finally(() => tree.close?.());
       }
     },
   };

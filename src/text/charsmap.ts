@@ -18,7 +18,10 @@ export function createCharsmap(table: string, where: string): (text: string) => 
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const trieBytes = bytes.length < 4 ? -1 : view.getUint32(0, true);
   if (trieBytes < 4 || trieBytes % 4 !== 0 || 4 + trieBytes > bytes.length) {
-    throw fail('invalidModelConfig', `${where} is no table of characters: ${bytes.length} bytes, its trie has ${trieBytes}.`);
+    throw fail(
+      'invalidModelConfig',
+      `${where} is no table of characters: ${bytes.length} bytes, its trie has ${trieBytes}.`,
+    );
   }
   const trie = new Uint32Array(trieBytes / 4);
   for (let i = 0; i < trie.length; i++) trie[i] = view.getUint32(4 + 4 * i, true);

@@ -40,7 +40,10 @@ export function parseT5Vocabulary({ name, vocabulary, config }: TokenizerFiles):
   const file = fields(vocabulary.json, where);
   const model = readModel(fields(file.raw('model'), `${where}: "model"`));
   const added = file.list('added_tokens', readAdded, []);
-  const ids = new Map([...model.pieces.map(([text], id) => [text, id] as const), ...added.map(({ content, id }) => [content, id] as const)]);
+  const ids = new Map([
+    ...model.pieces.map(([text], id) => [text, id] as const),
+    ...added.map(({ content, id }) => [content, id] as const),
+  ]);
   const names = fields(config ?? {}, `${name}/tokenizer_config.json`);
   const idOf = (role: 'eos_token' | 'pad_token', usual: string): number => {
     const token = spelling(names, role, usual);
@@ -77,7 +80,8 @@ function readPiece(value: unknown, where: string): readonly [text: string, score
   if (Array.isArray(value) && value.length === 2) {
     const pair: readonly unknown[] = value;
     const [text, score] = pair;
-    if (typeof text === 'string' && text !== '' && typeof score === 'number' && Number.isFinite(score)) return [text, score];
+    if (typeof text === 'string' && text !== '' && typeof score === 'number' && Number.isFinite(score))
+      return [text, score];
   }
   throw fail('invalidModelConfig', `${where} must be [text, score], got ${show(value)}.`);
 }

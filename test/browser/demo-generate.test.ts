@@ -5,10 +5,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readPictureRequest } from '../../src/index.js';
 import { launchChromium, serveDemo, type Site, type WatchedPage } from './chromium.js';
 import {
+  downloadPicture,
   drop,
   fill,
   generate,
   GOLDEN_MODELS,
+  openBeside,
   openDemo,
   openModel,
   picturePixels,
@@ -35,15 +37,6 @@ afterEach(async () => {
 });
 
 const open = async (): Promise<WatchedPage> => (demo = await openDemo(browser, site, { query: '?backend=wasm' }));
-
-/** The path of the file behind the download link. */
-async function download(page: WatchedPage['page']): Promise<string> {
-  const [file] = await Promise.all([
-    page.waitForEvent('download'),
-    page.getByRole('link', { name: 'Download' }).click(),
-  ]);
-  return file.path();
-}
 
 /** Pearson's correlation of two pictures' RGB values. */
 function correlation(a: readonly number[], b: readonly number[]): number {
@@ -158,14 +151,13 @@ describe('settings that few pictures need', () => {
     await fill(page, { ...QUICK, seed: '7' });
     await generate(page);
     const [own, preview] = [await picturePixels(page), await previewPixels(page)];
-    await openModel(page, 'folder', `${GOLDEN_MODELS}vae-single`);
-    const suggested = page.locator('#open-models option');
+    await openBeside(page, 'VAE folder', `${GOLDEN_MODELS}vae-single`);
+    const suggested = page.locator('#open-vaes option');
     expect(await suggested.evaluateAll((options) => options.map((option) => option.getAttribute('value')))).toEqual([
       'darkroom:1@1',
       'vae-single',
     ]);
-    await fill(page, { model: 'darkroom:1@1', ...QUICK, CFGScale: '4.5', vae: 'vae-single' });
-    await page.locator('#seed').fill('7');
+    expect(await values(page, ['model', 'vae'])).toEqual({ model: 'darkroom:1@1', vae: 'vae-single' });
     await generate(page);
     expect(await previewPixels(page)).toEqual(preview);
     const decoded = await picturePixels(page);
@@ -175,15 +167,15 @@ describe('settings that few pictures need', () => {
 
   it('a refiner takes the last steps; the file remembers it, and a file without one empties the fields', async () => {
     const { page } = await open();
-    await openModel(page, 'folder', `${GOLDEN_MODELS}sdxl-refiner-tiny`);
     await openModel(page, 'folder', `${GOLDEN_MODELS}sdxl-tiny`);
     await fill(page, { ...QUICK, seed: '7' });
     await generate(page);
-    const [base, basePath] = [await picturePixels(page), await download(page)];
+    const [base, basePath] = [await picturePixels(page), await downloadPicture(page)];
     const refiner = { refinerModel: 'sdxl-refiner-tiny', refinerStartStep: '', refinerStartStepPercentage: '50' };
-    await fill(page, { refinerModel: 'sdxl-refiner-tiny', refinerStartStepPercentage: '50' });
+    await openBeside(page, 'refiner folder', `${GOLDEN_MODELS}sdxl-refiner-tiny`);
+    await fill(page, { refinerStartStepPercentage: '50' });
     await generate(page);
-    const [refined, refinedPath] = [await picturePixels(page), await download(page)];
+    const [refined, refinedPath] = [await picturePixels(page), await downloadPicture(page)];
     expect(refined).not.toEqual(base);
 
     await drop(page, basePath, 'base.png');
@@ -323,11 +315,11 @@ describe('a checkpoint of one file', () => {
 
   it('opened alone is taken for a published model; where it is none, the page says what would help', async () => {
     const { page } = await open();
-    await openModel(page, 'file', `${GOLDEN_MODELS}${NAME}/${NAME}.safetensors`);
-    expect(await page.locator('#model').inputValue()).toBe(`${NAME}.safetensors`);
-    await fill(page, { ...QUICK, seed: '5' });
-    await page.locator('#generate').click();
-    await page.locator('#problems', { hasText: 'in a folder "config" beside the file' }).waitFor({ timeout: 60_000 });
+    await page.locator('#file-input').setInputFiles(`${GOLDEN_MODELS}${NAME}/${NAME}.safetensors`);
+    await page
+      .locator('#model-error', { hasText: 'in a folder "config" beside the file' })
+      .waitFor({ timeout: 60_000 });
+    expect(await page.locator('#model').inputValue()).toBe('darkroom:1@1');
   });
 });
 

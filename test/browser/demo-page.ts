@@ -1,6 +1,6 @@
 /** @file Driving the demo page in tests: fields, runs, files. */
 import { readFile } from 'node:fs/promises';
-import type { Browser, BrowserContextOptions, Page } from 'playwright';
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright';
 import { openPage, type Site, type WatchedPage } from './chromium.js';
 
 /** Few steps on a small picture: enough to see everything happen. */
@@ -41,6 +41,29 @@ export async function openModel(page: Page, kind: 'folder' | 'file', path: strin
   await page.locator('#announcer', { hasText: `Model ${name} is chosen.` }).waitFor();
 }
 
+/** Adds an entry to `lora`, `embeddings` or `controlNet`. Its fields have the ids `lora-1-weight` and so on. */
+export async function addEntry(page: Page, list: 'lora' | 'embeddings' | 'controlNet'): Promise<Locator> {
+  await page.locator('#add-ons').evaluate((details) => details.setAttribute('open', ''));
+  await page.locator(`#add-${list}`).click();
+  return page.locator(`#${list}-entries > li`).nth((await page.locator(`#${list}-entries > li`).count()) - 1);
+}
+
+/** Opens a file or folder beside the field that takes it, such as `VAE folder`, and waits until it is there. */
+export async function openBeside(page: Page, label: string, path: string, within?: Locator): Promise<void> {
+  await page.locator('#announcer').evaluate((announcer) => (announcer.textContent = ''));
+  await (within ?? page.locator('#settings')).getByLabel(label, { exact: true }).setInputFiles(path);
+  await page.locator('#announcer', { hasText: 'is open.' }).waitFor();
+}
+
+/** The path of the file behind the download link. */
+export async function downloadPicture(page: Page): Promise<string> {
+  const [file] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'Download' }).click(),
+  ]);
+  return file.path();
+}
+
 /** What the fields hold. */
 export async function values(page: Page, ids: readonly string[]): Promise<Readonly<Record<string, string>>> {
   const entries = ids.map(async (id) => [id, await page.locator(`#${id}`).inputValue()] as const);
@@ -59,8 +82,8 @@ export async function generate(page: Page, timeoutMs = 60_000): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('\n'));
 }
 
-/** Drops a file in the middle of the page, as a person does. */
-export async function drop(page: Page, path: string, name: string): Promise<void> {
+/** Drops a file in the middle of the page, or on something there, as a person does. */
+export async function drop(page: Page, path: string, name: string, target = 'main'): Promise<void> {
   const base64 = (await readFile(path)).toString('base64');
   const transfer = await page.evaluateHandle(
     ([content, fileName]) => {
@@ -71,13 +94,18 @@ export async function drop(page: Page, path: string, name: string): Promise<void
     },
     [base64, name] as const,
   );
-  await page.dispatchEvent('main', 'dragover', { dataTransfer: transfer });
-  await page.dispatchEvent('main', 'drop', { dataTransfer: transfer });
+  await page.dispatchEvent(target, 'dragover', { dataTransfer: transfer });
+  await page.dispatchEvent(target, 'drop', { dataTransfer: transfer });
 }
 
 /** The picture on the stage as raw RGBA, at its own size or scaled to `size`². */
 export function picturePixels(page: Page, size?: number): Promise<readonly number[]> {
-  return page.locator('#picture').evaluate(async (image: HTMLImageElement, side) => {
+  return pixelsOf(page, '#picture', size);
+}
+
+/** The same of any picture. */
+export function pixelsOf(page: Page, selector: string, size?: number): Promise<readonly number[]> {
+  return page.locator(selector).evaluate(async (image: HTMLImageElement, side) => {
     await image.decode();
     const canvas = document.createElement('canvas');
     canvas.width = side ?? image.naturalWidth;

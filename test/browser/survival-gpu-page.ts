@@ -1,106 +1,105 @@
-/** @file Runs inside the browser: pictures on devices that are destroyed at chosen places, by the engine itself on this page. */
+/** @file Runs inside the browser: pictures by an engine whose GPU devices are destroyed at chosen places. */
+import { urlTree } from '../../src/assets/url-tree.js';
+import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { WireEvent } from '../../src/pipeline/events.js';
-import type { Harness } from '../../scripts/page/harness.js';
+import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 
-/** Where the device is destroyed: when this stage is first heard of, or when this step is done. */
+/** When a device is destroyed: as this stage is first heard of, or when this step is done. */
 export type Place = 'load' | 'text' | 'decode' | 'encode' | number;
 
 export interface SurvivalReport {
   readonly errors: readonly string[];
-  /** SHA-256 of each picture's file. */
-  readonly hashes: readonly string[];
+  /** SHA-256 of the picture's file. */
+  readonly hash: string;
   readonly warnings: readonly string[];
-  /** Devices that the engine used (those of the self-test are not among them). */
+  /** Devices that the engine has opened so far; those of its self-test are not among them. */
   readonly devices: number;
 }
-
-const { createPageEngine } = Reflect.get(globalThis, 'harness') as Harness;
 
 const TASK = {
   taskType: 'imageInference',
   taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  model: 'micro',
   positivePrompt: 'a red fox',
   width: 128,
   height: 128,
-  steps: 3,
-  CFGScale: 4,
+  CFGScale: 1,
   seed: 1,
   outputFormat: 'PNG',
 } as const;
 
+const devices: GPUDevice[] = [];
+const verdicts = new Map<string, string>(); // of the self-test, which is not the matter here
+const engine: Engine = createEngine({
+  runtime: {
+    backend: 'webgpu',
+    loadOrt: loadOrtInBrowser,
+    gpu: navigator.gpu,
+    observeDevice: (device) => devices.push(device),
+    memo: {
+      get: (key) => Promise.resolve(verdicts.get(key)),
+      set: (key, value) => Promise.resolve(void verdicts.set(key, value)),
+    },
+  },
+  openTree: () => urlTree(new URL('/folder/micro/', location.href).href, { fetch: (url, init) => fetch(url, init) }),
+  encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+  newUUID: () => crypto.randomUUID(),
+  randomSeed: () => 1n,
+  now: () => performance.now(),
+  defaultModel: 'micro',
+});
+
+/** A picture of `steps` steps, during which the device at hand is destroyed at each of `places` in turn. */
+async function make(steps: number, places: readonly Place[] = []): Promise<SurvivalReport> {
+  const left = [...places];
+  const warnings: string[] = [];
+  let hashing: Promise<string> = Promise.resolve('');
+  const { errors } = await engine.run([{ ...TASK, steps }], {
+    onEvent(event) {
+      if (event.kind === 'progress' && event.step === 2) stepHeard();
+      if (left.length > 0 && isPlace(left[0], event)) {
+        left.shift();
+        devices.at(-1)?.destroy();
+      }
+      if (event.kind !== 'picture') return;
+      warnings.push(...event.picture.warnings);
+      hashing = sha256(event.picture.bytes);
+    },
+  });
+  return {
+    errors: errors.map(({ code, message }) => `${code}: ${message}`),
+    hash: await hashing,
+    warnings,
+    devices: devices.length,
+  };
+}
+
 function isPlace(place: Place | undefined, event: WireEvent): boolean {
-  if (place === undefined || event.kind !== 'progress') return false;
+  if (event.kind !== 'progress') return false;
   return typeof place === 'number' ? event.step === place : event.stage === place && event.step === undefined;
 }
 
 async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].map((b) => b.toString(16)).join(' ');
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/**
- * A task on a fresh engine whose device is destroyed at `place`, once; or never.
- * @param idle destroys it between this task and one more instead, whose report it is
- */
-async function survive(model: string, place?: Place, idle = false): Promise<SurvivalReport> {
-  const devices: GPUDevice[] = [];
-  const engine = createPageEngine({
-    backend: 'webgpu',
-    models: { [model]: model },
-    observeDevice: (device) => devices.push(device),
-  });
-  if (idle) {
-    await engine.run([{ ...TASK, model, steps: 1 }]);
-    devices[0]?.destroy();
-    await devices[0]?.lost;
-  }
-  const files: Uint8Array<ArrayBuffer>[] = [];
-  const warnings: string[] = [];
-  let destroyed = false;
-  const { errors } = await engine.run([{ ...TASK, model }], {
-    onEvent(event) {
-      if (event.kind === 'picture') {
-        files.push(event.picture.bytes);
-        warnings.push(...event.picture.warnings);
-      }
-      if (destroyed || !isPlace(place, event)) return;
-      destroyed = true;
-      devices.at(-1)?.destroy();
-    },
-  });
-  await engine.dispose();
-  const hashes = await Promise.all(files.map(sha256));
-  return { errors: errors.map(({ code, message }) => `${code}: ${message}`), hashes, warnings, devices: devices.length };
+let stepHeard: () => void = () => undefined;
+let running: Promise<SurvivalReport> | undefined;
+
+/** Starts a picture; resolves when its second step is done. */
+function begin(steps: number): Promise<void> {
+  const heard = new Promise<void>((resolve) => (stepHeard = resolve));
+  running = make(steps);
+  return heard;
 }
 
-/** Starts a long task and says when `step` is done; its report is had by `end`. */
-function begin(model: string, step: number): { readonly reached: Promise<void>; readonly end: Promise<SurvivalReport> } {
-  let devices = 0;
-  const engine = createPageEngine({
-    backend: 'webgpu',
-    models: { [model]: model },
-    observeDevice: () => void devices++,
-  });
-  let reach: () => void = () => undefined;
-  const reached = new Promise<void>((resolve) => (reach = resolve));
-  const files: Uint8Array<ArrayBuffer>[] = [];
-  const warnings: string[] = [];
-  const end = engine
-    .run([{ ...TASK, model, steps: 12 }], {
-      onEvent(event) {
-        if (event.kind === 'progress' && event.step === step) reach();
-        if (event.kind !== 'picture') return;
-        files.push(event.picture.bytes);
-        warnings.push(...event.picture.warnings);
-      },
-    })
-    .then(async ({ errors }) => {
-      await engine.dispose();
-      const hashes = await Promise.all(files.map(sha256));
-      return { errors: errors.map(({ code, message }) => `${code}: ${message}`), hashes, warnings, devices };
-    });
-  return { reached, end };
+/** Destroys the device while nothing runs. */
+async function loseIdle(): Promise<void> {
+  devices.at(-1)?.destroy();
+  await devices.at(-1)?.lost;
 }
 
-const survivalPage = { survive, begin, running: undefined as ReturnType<typeof begin> | undefined };
+const survivalPage = { make, begin, loseIdle, end: () => running, dispose: () => engine.dispose() };
 export type SurvivalPage = typeof survivalPage;
 Object.assign(globalThis, { survivalPage });

@@ -17,49 +17,47 @@ beforeAll(async () => {
   served = await openServedPage({ micro: folder });
   await served.page.addScriptTag({ type: 'module', url: '/test/browser/survival-gpu-page.ts' });
   await served.page.waitForFunction(() => 'survivalPage' in globalThis);
-  whole = await survive();
+  whole = await make();
 });
 afterAll(async () => {
   await served.close();
   await rm(folder, { recursive: true });
 });
 
-const survive = (place?: Place, idle = false): Promise<SurvivalReport> =>
-  served.page.evaluate(
-    ([at, between]) => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).survive('micro', at, between),
-    [place, idle] as const,
-  );
+const STEPS = 3;
+
+const make = (places: readonly Place[] = []): Promise<SurvivalReport> =>
+  served.page.evaluate(([steps, at]) => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).make(steps, at), [
+    STEPS,
+    places,
+  ] as const);
 
 describe('a lost GPU device', () => {
-  it.each(['load', 2, 'decode'] as const)('at %s is replaced, and the picture has the same bytes', async (place) => {
+  it('is replaced, twice in one task too: while it loads, after a step, and at the decoder', async () => {
     expect(whole).toMatchObject({ errors: [], devices: 1, warnings: [] });
-    const report = await survive(place);
-    expect(report).toMatchObject({ errors: [], devices: 2, hashes: whole.hashes });
-    expect(report.warnings).toEqual([expect.stringContaining('lost')]);
+    const twice = await make(['load', 2]);
+    expect(twice).toMatchObject({ errors: [], devices: 3, hash: whole.hash });
+    expect(twice.warnings).toEqual([expect.stringContaining('lost')]);
+    const once = await make(['decode']);
+    expect(once).toMatchObject({ errors: [], devices: 4, hash: whole.hash });
+    expect(once.warnings).toEqual([expect.stringContaining('lost')]);
   });
 
   it('between two tasks costs nothing but loading', async () => {
-    const report = await survive(undefined, true);
-    expect(report).toEqual({ ...whole, devices: 2 });
+    await served.page.evaluate(() => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).loseIdle());
+    expect(await make()).toEqual({ ...whole, devices: 5 });
   });
 
   it('of a GPU process that crashes is replaced too', async () => {
-    const begin = (): Promise<void> =>
-      served.page.evaluate(() => {
-        const page = Reflect.get(globalThis, 'survivalPage') as SurvivalPage;
-        page.running = page.begin('micro', 2);
-        return page.running.reached;
-      });
-    const end = (): Promise<SurvivalReport | undefined> =>
-      served.page.evaluate(() => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).running?.end);
-    await begin();
-    const calm = await end();
-    await begin();
+    await served.page.evaluate(
+      (steps) => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).begin(steps),
+      STEPS,
+    );
     const killer = await served.page.context().newPage();
     await killer.goto('chrome://gpucrash').catch(() => undefined); // never answers
-    const report = await end();
+    const report = await served.page.evaluate(() => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).end());
     await killer.close();
-    expect(report).toMatchObject({ errors: [], devices: 2, hashes: calm?.hashes });
+    expect(report).toMatchObject({ errors: [], devices: 6, hash: whole.hash });
     expect(report?.warnings).toEqual([expect.stringContaining('lost')]);
   });
 });

@@ -66,9 +66,9 @@ async function timing(side: number, rows: number | undefined, widths: number[]) 
     const times = [];
     let pic: Float32Array = new Float32Array();
     for (let i = 0; i < 2; i++) {
-      const s = performance.now();
+      const s = performance.now(); const c0 = await (globalThis as any).gpuCpu();
       pic = mode === 'whole' ? (await models[0]!.run({ [VAE_IO.latents]: latents }))[VAE_IO.picture]! : stackBands('nhwc', await decodeBands(runtime, shape, models, latents, undefined), 3);
-      times.push(Math.round(performance.now() - s));
+      times.push([Math.round(performance.now() - s), (await (globalThis as any).gpuCpu()) - c0]);
     }
     out[mode] = { plan: mode === 'bands' ? [plan!.heights.length, plan!.wholeBlocks] : undefined, load: Math.round(t1 - t0), times, peak: runtime.stats().peakGpuBytes, now: runtime.memory() };
     if (ref === undefined) ref = pic;

@@ -1,5 +1,5 @@
 /** @file One file from a server onto the disk: resumed where it can be, begun anew where it must be, and hashed. */
-import { DarkroomError, fail } from '../../base/errors.js';
+import { fail, type DarkroomError } from '../../base/errors.js';
 import { downloadFailed, publicUrl } from '../http.js';
 import type { Call } from '../http.js';
 import type { DiskFile } from '../store/disk.js';

@@ -118,7 +118,7 @@ async function receive(
   advance: (bytes: number) => void,
 ): Promise<TransferEnd> {
   const incoming = await send(call, { headers: rangeHeader(start, end), cache: 'no-store' });
-  const outcome = await judge(call, incoming, [start, end], version);
+  const outcome = judge(call, incoming, [start, end], version);
   if (outcome !== 'done') return outcome;
   let at = start;
   for await (const piece of incoming.pieces()) {
@@ -133,7 +133,7 @@ async function receive(
 }
 
 /** Looks at an answer before its body is read; cancels it unless it is `done`. */
-async function judge(call: Call, incoming: Incoming, [start, end]: Range, version: FileVersion): Promise<TransferEnd> {
+function judge(call: Call, incoming: Incoming, [start, end]: Range, version: FileVersion): TransferEnd {
   const { status, headers } = incoming;
   if (status !== 206 && status !== 200 && status !== 416) return refuseStatus(call, incoming);
   const range = parseContentRange(headers);

@@ -99,23 +99,23 @@ function openPages(pages: Pages, pageBytes: number, length: number): DiskFile {
     return turn;
   };
   return {
-    bytes: () => inTurn(file.bytes),
+    bytes: () => inTurn(() => file.bytes()),
     read: (start, end) => inTurn(() => file.read(start, end)),
     write: (bytes, at) => inTurn(() => file.write(bytes, at)),
     truncate: (bytes) => inTurn(() => file.truncate(bytes)),
-    flush: () => inTurn(file.flush),
-    close: () => inTurn(file.close),
+    flush: () => inTurn(() => file.flush()),
+    close: () => inTurn(() => file.close()),
   };
 }
 
-function pagedFile({ load, save, drop }: Pages, pageBytes: number, length: number): DiskFile {
+function pagedFile(pages: Pages, pageBytes: number, length: number): DiskFile {
   const dirty = new Map<number, Page>();
   let end = length;
 
   const pageAt = async (number: number): Promise<Page> => {
     const known = dirty.get(number);
     if (known !== undefined) return known;
-    const bytes = await load(number);
+    const bytes = await pages.load(number);
     return { bytes, length: bytes.length };
   };
   /** Calls `work` for each page that holds bytes of `start` to `stop`. */
@@ -133,7 +133,7 @@ function pagedFile({ load, save, drop }: Pages, pageBytes: number, length: numbe
   };
   const flush = async (): Promise<void> => {
     for (const [number, page] of [...dirty].sort(([a], [b]) => a - b)) {
-      await save(number, page.bytes.slice(0, page.length));
+      await pages.save(number, page.bytes.slice(0, page.length));
       dirty.delete(number);
     }
   };
@@ -163,7 +163,7 @@ function pagedFile({ load, save, drop }: Pages, pageBytes: number, length: numbe
       const last = Math.max(0, Math.ceil(bytes / pageBytes) - 1);
       for (let number = Math.max(0, Math.ceil(end / pageBytes) - 1); number > last; number--) {
         dirty.delete(number);
-        await drop(number);
+        await pages.drop(number);
       }
       const page = await pageAt(last);
       const length = bytes - last * pageBytes;

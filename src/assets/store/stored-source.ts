@@ -13,6 +13,8 @@ import type { DiskView } from './disk.js';
  * is known before gigabytes are fetched.
  */
 const PEEK_BYTES = 1 << 20;
+/** A file up to this size comes whole: it is soon there, and all that is ever read of it might lie in its beginning. */
+const SMALL_BYTES = 8 << 20;
 
 /** A stored file, whose bytes stay on the disk. */
 export function storedSource(name: string, view: DiskView): ByteSource {
@@ -56,7 +58,8 @@ export function comingSource(
     async read(start, end, signal, onBytes) {
       checkRange(name, size, start, end);
       throwIfAborted(signal);
-      const from = local ?? (end <= Math.min(PEEK_BYTES, size - 1) ? peek : undefined) ?? (await whole(signal));
+      const peeks = size > SMALL_BYTES && end <= PEEK_BYTES;
+      const from = local ?? (peeks ? peek : undefined) ?? (await whole(signal));
       return from.read(start, end, signal, onBytes);
     },
     async blob(start, end, signal) {

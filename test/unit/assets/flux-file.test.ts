@@ -66,7 +66,7 @@ describe.each([
       const pieces: Float32Array[] = [];
       for await (const rows of readTensorRows(tensor, { where: name, maxBytes: 1000 })) pieces.push(rows);
       expect(sha256(...pieces), name).toBe(hash);
-      if (tensor.shape.length === 2) expect(pieces.length, name).toBeGreaterThan(10);
+      if (tensor.shape.length === 2) expect(pieces.length, name).toBeGreaterThan(5);
     }
   });
 });
@@ -74,7 +74,11 @@ describe.each([
 describe('factors', () => {
   const bytes = Uint8Array.of(0x38, 0x40, 0x44, 0xb8); // 1, 2, 3, −1 (e4m3)
   const f8: Stored = { dtype: 'F8_E4M3', shape: [2, 2], bytes };
-  const scale = (values: readonly number[]): Stored => ({ dtype: 'F32', shape: [values.length], bytes: float32Bytes(values) });
+  const scale = (values: readonly number[]): Stored => ({
+    dtype: 'F32',
+    shape: [values.length],
+    bytes: float32Bytes(values),
+  });
   const open = async (tensors: Readonly<Record<string, Stored>>): Promise<WeightFile> =>
     viewWeights('f', await openWhole(memorySource('f', safetensors(tensors))), {
       places: (name) => [

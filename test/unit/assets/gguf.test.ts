@@ -80,7 +80,8 @@ const text = (value: string): Uint8Array => concat([u64(utf8(value).length), utf
 const entry = (key: string, type: number, value: Uint8Array): Uint8Array => concat([text(key), u32(type), value]);
 const tensor = (name: string, sizes: readonly (number | bigint)[], type: number, offset: number | bigint): Uint8Array =>
   concat([text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset)]);
-const pad = (bytes: Uint8Array, to = 32): Uint8Array => concat([bytes, new Uint8Array((to - (bytes.length % to)) % to)]);
+const pad = (bytes: Uint8Array, to = 32): Uint8Array =>
+  concat([bytes, new Uint8Array((to - (bytes.length % to)) % to)]);
 
 interface Header {
   readonly magic?: string;
@@ -154,7 +155,11 @@ describe('headers', () => {
     ['a list without end', headerOf({ entries: [entry('k', 9, concat([u32(10), u64(2n ** 52n)]))] }), /cut short/],
     ['a list of unknown type', headerOf({ entries: [entry('k', 9, concat([u32(77), u64(1)]))] }), /a list of type 77/],
     ['a value of unknown type', headerOf({ entries: [entry('k', 77, u32(1))] }), /a value of type 77/],
-    ['lists in lists', headerOf({ entries: [entry('k', 9, concat(Array<Uint8Array>(20).fill(concat([u32(9), u64(1)]))))] }), /lists in lists/],
+    [
+      'lists in lists',
+      headerOf({ entries: [entry('k', 9, concat(Array<Uint8Array>(20).fill(concat([u32(9), u64(1)]))))] }),
+      /lists in lists/,
+    ],
     ['a key twice', headerOf({ entries: [entry('k', 4, u32(1)), entry('k', 4, u32(1))] }), /"k" occurs twice/],
     ['an alignment of 0', withData({ entries: [entry('general.alignment', 4, u32(0))] }), /power of two/],
     ['an alignment of 24', withData({ entries: [entry('general.alignment', 4, u32(24))] }), /power of two/],
@@ -165,9 +170,17 @@ describe('headers', () => {
     ['a row of no block', withData({ tensors: [tensor('w', [0, 2], 8, 0)] }), /not whole blocks/],
     ['a crooked offset', withData({ tensors: [tensor('w', [2], 0, 8)] }), /no multiple of 32/],
     ['an offset behind the file', withData({ tensors: [tensor('w', [2], 0, 64)] }), /cut short/],
-    ['an offset beyond all numbers', withData({ tensors: [tensor('w', [2], 0, 2n ** 63n)] }), /where a size was expected/],
+    [
+      'an offset beyond all numbers',
+      withData({ tensors: [tensor('w', [2], 0, 2n ** 63n)] }),
+      /where a size was expected/,
+    ],
     ['a tensor longer than the file', withData({ tensors: [tensor('w', [17], 0, 0)] }), /cut short/],
-    ['tensors over each other', withData({ tensors: [tensor('a', [9], 0, 0), tensor('b', [2], 0, 32)] }), /"b" overlaps/],
+    [
+      'tensors over each other',
+      withData({ tensors: [tensor('a', [9], 0, 0), tensor('b', [2], 0, 32)] }),
+      /"b" overlaps/,
+    ],
     ['a name twice', withData({ tensors: [tensor('a', [2], 0, 0), tensor('a', [2], 0, 32)] }), /the same name/],
   ])('%s', async (_, bytes, message) => {
     const problem = await problemOf(() => open(bytes));
@@ -188,16 +201,20 @@ describe('headers', () => {
   it('never crashes on a changed file, and places no tensor outside it', async () => {
     const change = fc.record({ at: fc.nat({ max: 1200 }), byte: fc.nat({ max: 255 }) });
     await fc.assert(
-      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), fc.nat({ max: file.length }), async (changes, cut) => {
-        const bytes = file.slice(0, cut % 7 === 0 ? cut : file.length);
-        for (const { at, byte } of changes) if (at < bytes.length) bytes[at] = byte;
-        try {
-          const { tensors } = await open(bytes);
-          for (const { start, end } of tensors.values()) expect(start <= end && end <= bytes.length).toBe(true);
-        } catch (error) {
-          if (!(error instanceof DarkroomError)) throw error;
-        }
-      }),
+      fc.asyncProperty(
+        fc.array(change, { minLength: 1, maxLength: 4 }),
+        fc.nat({ max: file.length }),
+        async (changes, cut) => {
+          const bytes = file.slice(0, cut % 7 === 0 ? cut : file.length);
+          for (const { at, byte } of changes) if (at < bytes.length) bytes[at] = byte;
+          try {
+            const { tensors } = await open(bytes);
+            for (const { start, end } of tensors.values()) expect(start <= end && end <= bytes.length).toBe(true);
+          } catch (error) {
+            if (!(error instanceof DarkroomError)) throw error;
+          }
+        },
+      ),
       { numRuns: 500 },
     );
   });

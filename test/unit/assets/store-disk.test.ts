@@ -13,13 +13,14 @@ import { expectBytes } from './support.js';
 /** As much of a `Cache` as the disk uses: entries are replaced whole. */
 function fakeCache(): Cache {
   const entries = new Map<string, Blob>();
+  const keyOf = (url: RequestInfo | URL): string => (url instanceof Request ? url.url : url.toString());
   const cache: Pick<Cache, 'match' | 'put' | 'delete' | 'keys'> = {
     match: (url) => {
-      const blob = entries.get(String(url));
+      const blob = entries.get(keyOf(url));
       return Promise.resolve(blob && new Response(blob));
     },
-    put: async (url, response) => void entries.set(String(url), await response.blob()),
-    delete: (url) => Promise.resolve(entries.delete(String(url))),
+    put: async (url, response) => void entries.set(keyOf(url), await response.blob()),
+    delete: (url) => Promise.resolve(entries.delete(keyOf(url))),
     keys: () => Promise.resolve([...entries.keys()].map((url) => new Request(url))),
   };
   return cache as Cache; // add, addAll and matchAll are not used

@@ -29,9 +29,9 @@ interface Shape {
 
 const folder = 'unit/matmulnbits';
 const golden = await openGolden(`${folder}/tensors.safetensors`);
-const { shapes } = JSON.parse(
-  readFileSync(new URL(`../../golden/${folder}/case.json`, import.meta.url), 'utf8'),
-) as { readonly shapes: readonly Shape[] };
+const { shapes } = JSON.parse(readFileSync(new URL(`../../golden/${folder}/case.json`, import.meta.url), 'utf8')) as {
+  readonly shapes: readonly Shape[];
+};
 
 const DTYPES: Readonly<Record<Shape['source'], DType>> = { f32: 'F32', f16: 'F16', bf16: 'BF16' };
 const floats = (name: string, type: Shape['source']): Float32Array =>
@@ -68,9 +68,24 @@ describe.each(shapes.map((shape, i) => [i, shape] as const))('golden %i', (i, sh
     const parts: PackedRows[] = [];
     for (let row = 0; row < N; row += 5) parts.push(packRows(weights.subarray(row * K, (row + 5) * K), K, format));
     const bytes = (values: number[]): Uint8Array => Uint8Array.from(values);
-    expect(concat(bytes, parts.map(({ codes }) => codes))).toEqual(packed.codes);
-    expect(concat((values) => Float32Array.from(values), parts.map(({ scales }) => scales))).toEqual(packed.scales);
-    expect(concat(bytes, parts.map(({ zeros }) => zeros ?? new Uint8Array()))).toEqual(packed.zeros ?? new Uint8Array());
+    expect(
+      concat(
+        bytes,
+        parts.map(({ codes }) => codes),
+      ),
+    ).toEqual(packed.codes);
+    expect(
+      concat(
+        (values) => Float32Array.from(values),
+        parts.map(({ scales }) => scales),
+      ),
+    ).toEqual(packed.scales);
+    expect(
+      concat(
+        bytes,
+        parts.map(({ zeros }) => zeros ?? new Uint8Array()),
+      ),
+    ).toEqual(packed.zeros ?? new Uint8Array());
   });
 });
 

@@ -80,6 +80,10 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
     readImage: (imageUUID) => overrides.readImage?.(imageUUID) ?? Promise.reject(new Error('No picture is kept here.')),
     deleteImage: (imageUUID) => overrides.deleteImage?.(imageUUID) ?? Promise.resolve({ ok: true, value: false }),
     clearImages: () => overrides.clearImages?.() ?? Promise.resolve({ ok: true, value: undefined }),
+    listModels: () => overrides.listModels?.() ?? Promise.resolve({ ok: true, value: [] }),
+    storeStatus: () => overrides.storeStatus?.() ?? Promise.resolve({ ok: true, value: { kind: 'opfs' } }),
+    deleteModel: (id) => overrides.deleteModel?.(id) ?? Promise.resolve({ ok: true, value: undefined }),
+    pinModel: (id, pinned) => overrides.pinModel?.(id, pinned) ?? Promise.resolve({ ok: true, value: undefined }),
     memory: () => overrides.memory?.() ?? Promise.resolve({ gpuBytes: 12, gpuBuffers: 3 }),
     dispose: () => {
       calls.push('dispose');

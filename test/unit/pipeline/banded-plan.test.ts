@@ -9,7 +9,7 @@ import { parseAutoencoderTinyConfig } from '../../../src/models/configs/autoenco
 import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
 import { valueBytes } from '../../../src/onnx/liveness.js';
 import { bandedGraphs } from '../../../src/pipeline/banded-decoder.js';
-import { cut, planBands, type BandPlan, type Tiles } from '../../../src/pipeline/banded-plan.js';
+import { cut, isCut, planBands, type Tiles } from '../../../src/pipeline/banded-plan.js';
 import { planWindows, reachOf } from '../../../src/pipeline/banded-tiny.js';
 import type { RuntimeInfo } from '../../../src/runtime/runtime.js';
 
@@ -29,31 +29,31 @@ const device = (maxStorageBufferBindingSize: number, maxBufferSize = 2 ** 40): R
 });
 const CPU: RuntimeInfo = { backend: 'wasm', why: '', build: 'wasm', dtype: 'float32', withheld: [] };
 
-const planOf = (side: number, tiles: Tiles, info: RuntimeInfo): BandPlan | undefined => {
-  const [height, width] = [side / 8, side / 8];
-  const graph = () => vaeDecoderGraph(config, { batch: 1, height, width }, options);
-  return planBands(config, { height, width }, tiles, { graph, info });
-};
+const isCutAt = (side: number, tiles: Tiles, info: RuntimeInfo): boolean =>
+  isCut(tiles, {
+    graph: () => vaeDecoderGraph(config, { batch: 1, height: side / 8, width: side / 8 }, options),
+    info,
+  });
 
 describe('bands', () => {
   it('are taken where a convolution would read more than the device binds, 4·256·side² bytes', () => {
     const needed = (side: number): number => 4 * 256 * side ** 2;
     for (const side of [512, 1024, 2048]) {
-      expect(planOf(side, 'auto', device(needed(side)))).toBeUndefined();
-      expect(planOf(side, 'auto', device(needed(side) - 1))).toBeDefined();
-      expect(planOf(side, 'auto', device(2 ** 40, needed(side) - 1))).toBeDefined();
-      expect(planOf(side, 'never', device(1))).toBeUndefined();
-      expect(planOf(side, 'always', device(2 ** 40))).toBeDefined();
+      expect(isCutAt(side, 'auto', device(needed(side)))).toBe(false);
+      expect(isCutAt(side, 'auto', device(needed(side) - 1))).toBe(true);
+      expect(isCutAt(side, 'auto', device(2 ** 40, needed(side) - 1))).toBe(true);
+      expect(isCutAt(side, 'never', device(1))).toBe(false);
+      expect(isCutAt(side, 'always', device(2 ** 40))).toBe(true);
     }
   });
 
   it('are taken on the CPU where the heap of 4 GiB would not do', () => {
-    expect(planOf(1024, 'auto', CPU)).toBeUndefined();
-    expect(planOf(2048, 'auto', CPU)).toBeDefined();
+    expect(isCutAt(1024, 'auto', CPU)).toBe(false);
+    expect(isCutAt(2048, 'auto', CPU)).toBe(true);
   });
 
   it('keep every tensor of a 2048² picture below what even WebGPU’s default limit of 128 MiB binds', () => {
-    const plan = planOf(2048, 'auto', device(2 ** 31));
+    const plan = planBands(config, { height: 256, width: 256 });
     if (plan === undefined) throw new TypeError('no bands');
     const graphs = bandedGraphs({ config, width: 256, plan }, webgpuDialect);
     const sizes = graphs.flatMap(({ nodes }) =>
@@ -77,6 +77,13 @@ describe('bands', () => {
     }
   });
 
+  it('are of one height where that takes not many more of them', () => {
+    const heightsOf = (height: number, most: number) => planBands(config, { height, width: 64 }, most)?.heights;
+    expect(heightsOf(192, 5)).toEqual(Array(48).fill(4));
+    expect(heightsOf(128, 200)).toEqual([128]);
+    expect(heightsOf(97, 50)).toEqual([49, 48]);
+  });
+
   it('need each weight of the decoder in some graph, and none besides', () => {
     const whole = vaeDecoderGraph(config, { batch: 1, height: 128, width: 128 }, options);
     const named = (graphs: readonly (typeof whole)[]): readonly string[] => [
@@ -93,10 +100,7 @@ describe('bands', () => {
 
 describe('windows of an AutoencoderTiny', () => {
   const tiny = parseAutoencoderTinyConfig({ _class_name: 'AutoencoderTiny' });
-  const graph = (): never => {
-    throw new TypeError('not needed');
-  };
-  const windows = planWindows(tiny, { height: 256, width: 256 }, 40, { graph, info: CPU }) ?? [];
+  const windows = planWindows(tiny, { height: 256, width: 256 }, 40);
 
   it('reach as far as TAESD’s 33 convolutions do: 19 rows of latents', () => {
     // At 8, 4, 2 and 1 pixels a row: 10, 10, 10 and 5 convolutions, of which each step down halves the reach.

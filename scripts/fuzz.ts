@@ -1,0 +1,109 @@
+/**
+ * @file `npm run fuzz -- --count 100000 --seed 1 --only png`: everything that comes from outside, a little wrong, through the code that reads it.
+ * Nothing may crash, hang, or be accepted that is wrong. Exit status 1 with the arguments that repeat each failure.
+ */
+import { parseArgs } from 'node:util';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { argumentsFor, fuzz, type FuzzReport } from './lib/fuzz-run.js';
+import { fuzzTargets } from './lib/fuzz-targets.js';
+
+const USAGE = `Usage: npm run fuzz -- [options]
+  --count N    inputs in all (default: 20000)
+  --seed S     a whole number; the same makes the same inputs (default: 1)
+  --only KIND  only the kinds that begin so: ${fuzzTargets()
+    .map(({ kind }) => kind)
+    .join(', ')}
+  --from I     the first input of each kind (default: 0)`;
+
+/** What the thread that reads is given. */
+interface Job {
+  readonly count: number;
+  readonly seed: number;
+  readonly from: number;
+  readonly only: string;
+  /** Which kind and which input is being read, and how many were. */
+  readonly now: Int32Array<SharedArrayBuffer>;
+}
+
+/** Who reads one input for longer than this hangs. */
+const HANG_MS = 60_000;
+const LOOK_MS = 2_000;
+
+/** Runs in a thread of its own, which can be watched and ended. */
+async function work({ now, only, ...options }: Job): Promise<FuzzReport> {
+  let done = 0;
+  return fuzz({
+    ...options,
+    targets: fuzzTargets(only),
+    onInput(kind, nth) {
+      Atomics.store(now, 0, kind);
+      Atomics.store(now, 1, nth);
+      Atomics.store(now, 2, done++);
+    },
+  });
+}
+
+/** The report, or the input at which the thread hangs. */
+function watch(job: Job): Promise<FuzzReport> {
+  const worker = new Worker(new URL(import.meta.url), { workerData: job });
+  const kinds = fuzzTargets(job.only);
+  let seen = { done: -1, since: performance.now() };
+  return new Promise((resolve, reject) => {
+    const timer = setInterval(() => {
+      const done = Atomics.load(job.now, 2);
+      if (done !== seen.done) seen = { done, since: performance.now() };
+      if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${job.count} `);
+      if (performance.now() - seen.since < HANG_MS) return;
+      const kind = kinds[Atomics.load(job.now, 0)]?.kind ?? '';
+      const again = argumentsFor(kind, job.seed, Atomics.load(job.now, 1));
+      end(() => resolve({ kinds: [], failures: [{ kind, again, what: `it hangs: not read within ${HANG_MS} ms` }] }));
+    }, LOOK_MS);
+    const end = (settle: () => void): void => {
+      clearInterval(timer);
+      void worker.terminate().then(settle);
+    };
+    worker.once('message', (report: FuzzReport) => end(() => resolve(report)));
+    worker.once('error', (error) => end(() => reject(error)));
+  });
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: '20000' },
+      seed: { type: 'string', default: '1' },
+      from: { type: 'string', default: '0' },
+      only: { type: 'string', default: '' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  const [count, seed, from] = [values.count, values.seed, values.from].map(Number);
+  const whole = [count, seed, from].every((n) => Number.isSafeInteger(n));
+  if (values.help === true || !whole || fuzzTargets(values.only).length === 0) {
+    console.log(USAGE);
+    return values.help === true ? 0 : 1;
+  }
+  const now = new Int32Array(new SharedArrayBuffer(12));
+  const begin = performance.now();
+  const { kinds, failures } = await watch({
+    count: count ?? 0,
+    seed: seed ?? 0,
+    from: from ?? 0,
+    only: values.only,
+    now,
+  });
+  console.table(
+    Object.fromEntries(
+      kinds.map(({ kind, slowestMs, ...counts }) => [kind, { ...counts, slowestMs: Math.round(slowestMs) }]),
+    ),
+  );
+  for (const { again, what } of failures.slice(0, 40))
+    console.error(`npm run fuzz -- ${again}\n  ${what.replaceAll('\n', '\n  ')}`);
+  console.log(
+    `${count} inputs, seed ${seed}: ${failures.length} failures in ${Math.round((performance.now() - begin) / 1000)} s`,
+  );
+  return failures.length === 0 ? 0 : 1;
+}
+
+if (isMainThread) process.exitCode = await main();
+else parentPort?.postMessage(await work(workerData as Job)); // what `watch` gave
