@@ -82,15 +82,16 @@ function fieldOf(parameter: string, message: string): HTMLElement | undefined {
     .at(0);
 }
 
-/** `lora.weight` → `lora[1].weight`: parameters come without a number, so the message has to say it, or name the entry's model. */
+/** `lora.weight` → `lora[1].weight`: parameters come without a number, so the message has to say it, or name the entry's model first. */
 function pathOf(parameter: string, message: string): string {
   const [list = '', ...rest] = parameter.split('.');
   const entries = [...document.querySelectorAll<HTMLElement>(`[data-entry^="${CSS.escape(list)}["]`)];
   const numbered = entries.find(({ dataset }) => message.includes(dataset['entry'] ?? ''));
   const named = entries
     .map((element) => ({ element, model: element.dataset['model'] ?? '' }))
-    .filter(({ model }) => model !== '' && message.includes(model))
-    .sort((a, b) => b.model.length - a.model.length)[0]?.element;
+    .map(({ element, model }) => ({ element, model, at: model === '' ? -1 : message.indexOf(model) }))
+    .filter(({ at }) => at >= 0)
+    .sort((a, b) => a.at - b.at || b.model.length - a.model.length)[0]?.element;
   const entry = (numbered ?? named ?? entries[0])?.dataset['entry'];
   return [entry ?? list, ...rest].join('.');
 }

@@ -45,7 +45,9 @@ async function work({ now, only, ...options }: Job): Promise<FuzzReport> {
 
 /** The report, or the input at which the thread hangs. */
 function watch(job: Job): Promise<FuzzReport> {
-  const worker = new Worker(new URL(import.meta.url), { workerData: job });
+  // A thread knows nothing of the loader that this one has for TypeScript.
+  const boot = `import('${import.meta.resolve('tsx/esm/api')}').then(({ register }) => (register(), import('${import.meta.url}')))`;
+  const worker = new Worker(boot, { eval: true, workerData: job });
   const kinds = fuzzTargets(job.only);
   let seen = { done: -1, since: performance.now() };
   return new Promise((resolve, reject) => {

@@ -13,10 +13,14 @@ import { isObject, mutateJson, mutateText } from './fuzz-mutate.js';
 import type { Random } from './fuzz-random.js';
 import { attempt, judge, must, type Target } from './fuzz-target.js';
 
-/** Files of the tests' folder `golden`, by path. */
-export type ReadGolden = (path: string) => Uint8Array<ArrayBuffer>;
+/** Files of the tests' folder `golden`. */
+export interface Golden {
+  readonly read: (path: string) => Uint8Array<ArrayBuffer>;
+  /** The files in a folder and in those inside it, as paths from there on. */
+  readonly list: (folder: string) => readonly string[];
+}
 
-export function jsonOf(read: ReadGolden, path: string): unknown {
+export function jsonOf({ read }: Golden, path: string): unknown {
   return JSON.parse(new TextDecoder().decode(read(path)));
 }
 
@@ -28,14 +32,14 @@ const PUBLISHED = {
   controlnet: ['sd15-controlnet', 'sdxl-controlnet'],
 } as const;
 
-export function configTargets(read: ReadGolden): readonly Target[] {
+export function configTargets(golden: Golden): readonly Target[] {
   const target = <T>(
     kind: keyof typeof PUBLISHED,
     parse: (json: unknown, where?: string) => T,
     check: (config: T) => void,
   ): Target => {
     const seeds = PUBLISHED[kind].map((name) => {
-      const file = jsonOf(read, `published/${name}.json`);
+      const file = jsonOf(golden, `published/${name}.json`);
       return isObject(file) ? file['config'] : undefined;
     });
     return { kind, run: (random) => judge(() => parse(mutateJson(random.pick(seeds), random)), check) };
@@ -61,8 +65,8 @@ export function configTargets(read: ReadGolden): readonly Target[] {
       sizes('hint channels', config.hintChannels);
       must(config.conditioningChannels >= 1 && config.conditioningChannels <= 3, () => 'conditioning channels');
     }),
-    schedulerTarget(read),
-    tokenizerTarget(read),
+    schedulerTarget(golden),
+    tokenizerTarget(golden),
   ];
 }
 
@@ -126,9 +130,9 @@ function few(what: string, count: number, most = 1024): void {
 }
 
 /** All of the configs' keys are read only when a sampler is made. */
-function schedulerTarget(read: ReadGolden): Target {
-  const models = ['sd15-tiny', 'sd2v-tiny', 'sdxl-tiny', 'lcm-tiny', 'flux-dev-tiny'];
-  const seeds = models.map((model) => jsonOf(read, `models/${model}/scheduler/scheduler_config.json`));
+function schedulerTarget(golden: Golden): Target {
+  const models = ['sd15-tiny', 'sd2v-tiny', 'sdxl-tiny', 'lcm-tiny', 'sdxl-refiner-tiny'];
+  const seeds = models.map((model) => jsonOf(golden, `models/${model}/scheduler/scheduler_config.json`));
   return {
     kind: 'scheduler',
     run: (random) => {
@@ -157,9 +161,9 @@ function checkSampler({ timesteps, sigmas, steps, initNoiseSigma, intervals, nam
 
 const PROMPTS = ['', 'a red fox', "it's 9 o'clock", 'naïve 🦊 ﷺ', '<|endoftext|> !', '\ud800\0', 'x'.repeat(300)];
 
-function tokenizerTarget(read: ReadGolden): Target {
+function tokenizerTarget(golden: Golden): Target {
   const folder = 'models/sd15-tiny/tokenizer';
-  const text = (name: string): string => new TextDecoder().decode(read(`${folder}/${name}`));
+  const text = (name: string): string => new TextDecoder().decode(golden.read(`${folder}/${name}`));
   const names = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'] as const;
   const seeds = names.map((name) => [name, text(name)] as const);
   const mutate = (name: string, file: string, random: Random): string =>

@@ -15,7 +15,7 @@ export const pictureTargets: readonly Target[] = [
   {
     kind: 'png',
     run: async (random) => {
-      const file = mutatePng(await anyPng(random), random);
+      const file = mutatePng(await anyPng(random, true), random);
       return judge(
         () => decodePng(file),
         ({ width, height, channels, data }) =>
@@ -167,11 +167,14 @@ function textsFor(random: Random): Readonly<Record<string, string>> {
   ]);
 }
 
-/** A valid PNG of any colour type and depth, now and then with a palette, several IDATs, or a text. */
-function anyPng(random: Random): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * A valid PNG of any colour type and depth, now and then with a palette, several IDATs, or a text.
+ * @param own of the kinds that Darkroom writes itself
+ */
+function anyPng(random: Random, own = false): Promise<Uint8Array<ArrayBuffer>> {
   const kinds = [[0, 1, [1, 2, 4, 8, 16]], [2, 3, [8, 16]], [3, 1, [1, 2, 4, 8]], [4, 2, [8, 16]], [6, 4, [8, 16]]] as const; // prettier-ignore
-  const [colourType, samples, depths] = random.pick(kinds);
-  const depth = random.pick<number>(depths);
+  const [colourType, samples, depths] = random.pick(own ? kinds.filter(([type]) => type !== 3) : kinds);
+  const depth = own ? 8 : random.pick<number>(depths);
   const [width, height] = [1 + random.int(20), 1 + random.int(20)];
   const row = Math.ceil((width * samples * depth) / 8);
   const raw = Uint8Array.from({ length: height * (row + 1) }, (_, i) =>

@@ -1,15 +1,23 @@
 /** @file All fuzz targets. */
-import { readFileSync } from 'node:fs';
-import { configTargets, type ReadGolden } from './fuzz-configs.js';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { configTargets, type Golden } from './fuzz-configs.js';
 import { pictureTargets } from './fuzz-pictures.js';
 import { requestTargets } from './fuzz-requests.js';
 import type { Target } from './fuzz-target.js';
 import { weightTargets } from './fuzz-weights.js';
 
-const read: ReadGolden = (path) => new Uint8Array(readFileSync(new URL(`../../test/golden/${path}`, import.meta.url)));
+const at = (path: string): URL => new URL(`../../test/golden/${path}`, import.meta.url);
+
+const golden: Golden = {
+  read: (path) => new Uint8Array(readFileSync(at(path))),
+  list: (folder) =>
+    readdirSync(at(folder), { recursive: true, encoding: 'utf8' })
+      .map((path) => path.replaceAll('\\', '/'))
+      .filter((path) => statSync(at(`${folder}/${path}`)).isFile()),
+};
 
 /** @param only a kind, or the beginning of several; all without it */
 export function fuzzTargets(only = ''): readonly Target[] {
-  const all = [...weightTargets(read), ...configTargets(read), ...pictureTargets, ...requestTargets];
+  const all = [...weightTargets(golden), ...configTargets(golden), ...pictureTargets, ...requestTargets];
   return all.filter(({ kind }) => kind.startsWith(only));
 }

@@ -13,7 +13,7 @@ import { parseSchedulerConfig } from '../../src/models/configs/scheduler.js';
 import { parseUNetConfig } from '../../src/models/configs/unet.js';
 import { parseVaeConfig } from '../../src/models/configs/vae.js';
 import type { NetworkWeights } from '../../src/models/lora/addresses.js';
-import { jsonOf, type ReadGolden } from './fuzz-configs.js';
+import { jsonOf, type Golden } from './fuzz-configs.js';
 import { isObject, join, mutateBytes, mutateJson, mutateText } from './fuzz-mutate.js';
 import type { Random } from './fuzz-random.js';
 import { attempt, judge, must, type Target, type Verdict } from './fuzz-target.js';
@@ -28,8 +28,14 @@ const SIZES: Readonly<Record<string, number>> = {
 
 const product = (shape: readonly number[]): number => shape.reduce((total, size) => total * size, 1);
 
-export function weightTargets(read: ReadGolden): readonly Target[] {
-  return [safetensorsTarget(read), checkpointTarget(read), loraTarget(read), embeddingTarget(read), ggufTarget(read)];
+export function weightTargets(golden: Golden): readonly Target[] {
+  return [
+    safetensorsTarget(golden),
+    checkpointTarget(golden),
+    loraTarget(golden),
+    embeddingTarget(golden),
+    ggufTarget(golden),
+  ];
 }
 
 /** Files that are small enough to be written again for each input. */
@@ -39,8 +45,8 @@ const SMALL = [
   'embeddings/tensors.safetensors',
 ];
 
-function safetensorsTarget(read: ReadGolden): Target {
-  const files = SMALL.map((path) => read(path));
+function safetensorsTarget(golden: Golden): Target {
+  const files = SMALL.map((path) => golden.read(path));
   return {
     kind: 'safetensors',
     run(random) {
@@ -76,30 +82,30 @@ function checkCover(tensors: readonly TensorInfo[], size: number): void {
 
 const CHECKPOINTS = ['sd15-single-bf16-junk', 'sd2v-single', 'sdxl-single'];
 
-function checkpointTarget(read: ReadGolden): Target {
-  const headers = CHECKPOINTS.map((name) => headerOf(read(`models/${name}/${name}.safetensors`)));
+function checkpointTarget(golden: Golden): Target {
+  const headers = CHECKPOINTS.map((name) => headerOf(golden.read(`models/${name}/${name}.safetensors`)));
   const full = ['sd15', 'sd21', 'sdxl', 'sdxl-refiner'].map((name) =>
-    shapesToHeader(jsonOf(read, `published/ldm/${name}.json`)),
+    shapesToHeader(jsonOf(golden, `published/ldm/${name}.json`)),
+  );
+  const configs = new Map(
+    CHECKPOINTS.flatMap((name) =>
+      golden
+        .list(`models/${name}/config`)
+        .map((path) => [`${name}/config/${path}`, golden.read(`models/${name}/config/${path}`)] as const),
+    ),
   );
   const clip = memoryTree('clip', { 'merges.txt': new TextEncoder().encode('i n\n') });
-  const vocabulary = read('models/sd15-tiny/tokenizer/vocab.json');
-  const merges = read('models/sd15-tiny/tokenizer/merges.txt');
   return {
     kind: 'checkpoint',
     async run(random) {
-      const header = mutateHeader(random.pick(random.chance(0.1) ? full : headers), random);
-      const source = sourceOf('m.safetensors', header, random);
-      const config = new Map([
-        ['config/tokenizer/vocab.json', vocabulary],
-        ['config/tokenizer/merges.txt', merges],
-        ['config/tokenizer_2/vocab.json', vocabulary],
-        ['config/tokenizer_2/merges.txt', merges],
-      ]);
-      const files = (path: string): ByteSource | undefined => {
-        const bytes = config.get(path);
-        return path === 'm.safetensors' ? source : bytes && memorySource(path, bytes);
+      const [name, header] = random.pick(random.chance(0.1) ? full : headers);
+      const source = sourceOf('m.safetensors', mutateHeader(header, random), random);
+      const open = (path: string): ByteSource | undefined => {
+        if (path === 'm.safetensors') return source;
+        const bytes = configs.get(`${name}/${path}`);
+        return bytes && memorySource(path, bytes);
       };
-      const tree: FileTree = { name: 'm', file: 'm.safetensors', open: (path) => Promise.resolve(files(path)) };
+      const tree: FileTree = { name: 'm', file: 'm.safetensors', open: (path) => Promise.resolve(open(path)) };
       const opened = await attempt(async () => {
         const model = await openModelFiles(tree, { clipTokenizer: clip });
         const weights = await Promise.all([model.unet, model.vae, ...model.encoders].map(({ open }) => open()));
@@ -132,9 +138,9 @@ const LORAS = [
   'loha-sd15-tucker', 'lokr-sd15', 'lokr-sd15-both', 'lokr-sd15-full', 'dora-sd15', 'lora-sd15-peft-metadata',
 ]; // prettier-ignore
 
-function loraTarget(read: ReadGolden): Target {
-  const files = LORAS.map((name) => read(`models/${name}/${name}.safetensors`));
-  const networks = networksOf(read);
+function loraTarget(golden: Golden): Target {
+  const files = LORAS.map((name) => golden.read(`models/${name}/${name}.safetensors`));
+  const networks = networksOf(golden);
   const shapes = new Map(
     networks.flatMap(({ weights }) => [...weights].map(({ name, shape }) => [name, shape] as const)),
   );
@@ -216,13 +222,13 @@ function sizeOf(delta: Delta): readonly number[] {
 }
 
 /** The weights of a tiny model that LoRAs may change. */
-function networksOf(read: ReadGolden): readonly NetworkWeights[] {
+function networksOf(golden: Golden): readonly NetworkWeights[] {
   const folders = [
     ['unet', 'unet/diffusion_pytorch_model'],
     ['encoder1', 'text_encoder/model'],
   ] as const;
   return folders.map(([network, path]) => {
-    const header = headerOf(read(`models/sd15-tiny/${path}.safetensors`));
+    const header = headerOf(golden.read(`models/sd15-tiny/${path}.safetensors`));
     const weights = Object.entries(header).flatMap(([name, entry]) =>
       isObject(entry) && isShape(entry['shape']) ? [{ name: internalName(name, network), shape: entry['shape'] }] : [],
     );
@@ -235,8 +241,8 @@ function internalName(name: string, network: string): string {
   return network === 'unet' || name.startsWith('text_model.') ? name : `text_model.${name}`;
 }
 
-function embeddingTarget(read: ReadGolden): Target {
-  const all = headerOf(read('embeddings/tensors.safetensors'));
+function embeddingTarget(golden: Golden): Target {
+  const all = headerOf(golden.read('embeddings/tensors.safetensors'));
   const widths = { emb_params: [2, 768], clip_l: [4, 768], clip_g: [4, 1280] };
   const made = (names: readonly (keyof typeof widths)[]): Header =>
     shapesToHeader({ tensors: Object.fromEntries(names.map((name) => [name, widths[name]])) }, 'F32');
@@ -268,8 +274,8 @@ function embeddingTarget(read: ReadGolden): Target {
   };
 }
 
-function ggufTarget(read: ReadGolden): Target {
-  const file = read('unit/gguf/all-types.gguf');
+function ggufTarget(golden: Golden): Target {
+  const file = golden.read('unit/gguf/all-types.gguf');
   return {
     kind: 'gguf',
     run(random) {
@@ -312,7 +318,7 @@ function mutateHeader(header: Header, random: Random): unknown {
   for (let n = 1 + random.int(4); n > 0 && names.length > 0; n--) {
     const name = random.pick(names);
     const entry = entries.get(name);
-    switch (random.int(7)) {
+    switch (random.int(8)) {
       case 0:
         entries.delete(name);
         break;
@@ -327,17 +333,40 @@ function mutateHeader(header: Header, random: Random): unknown {
         if (isObject(entry)) entries.set(name, { ...entry, dtype: random.pick([...Object.keys(SIZES), 'Q4', 'F32 ']) });
         break;
       case 4:
-        if (isObject(entry)) entries.set(name, { ...entry, shape: mutateJson(entry['shape'], random) });
+        if (isObject(entry)) entries.set(name, { ...entry, shape: mutateShape(entry['shape'], random) });
         break;
       case 5:
         entries.set('__metadata__', mutateJson(entries.get('__metadata__') ?? { format: 'pt' }, random));
         break;
+      case 6:
+        entries.set(name, random.chance(0.3) ? mutateJson(entry, random) : entries.get(random.pick(names)));
+        break;
       default:
-        entries.set(name, mutateJson(entry, random));
+        entries.set(mutateText(name, random), entry);
     }
   }
   const mutated = Object.fromEntries(entries);
   return random.chance(0.8) ? withPlaces(mutated) : mutated;
+}
+
+/** Mostly still a list of sizes. */
+function mutateShape(shape: unknown, random: Random): unknown {
+  if (!isShape(shape) || random.chance(0.1)) return mutateJson(shape, random);
+  const at = random.int(shape.length + 1);
+  const size = shape[at] ?? 1;
+  switch (random.int(5)) {
+    case 0:
+      return shape.toSpliced(at, 1);
+    case 1:
+      return shape.toSpliced(at, 0, random.pick([0, 1, 3, 2 ** 20]));
+    case 2:
+      return shape.toReversed();
+    default:
+      return shape.with(
+        Math.min(at, Math.max(0, shape.length - 1)),
+        random.pick([size + 1, size * 2, size >> 1, 1, 0, 4, 8, 2 ** 40]),
+      );
+  }
 }
 
 /** Each tensor behind the one before it, as long as its shape says. */

@@ -36,11 +36,12 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
   const slot = createSlot<Models>();
   let loadedOnce = false;
   let wanted: readonly AppliedChange[] = [];
-  let applied = wanted;
+  let applied: readonly AppliedChange[] | undefined = wanted;
 
   const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
     if (applied === wanted) return;
     const changes = wanted;
+    applied = undefined; // where this fails, the bank has none
     await progress.stage('load', () => bank.adapt(changes, { signal }));
     applied = changes;
   };

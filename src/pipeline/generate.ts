@@ -70,6 +70,7 @@ export async function generate(
   context.trace?.(0)('scheduler.timesteps', Float32Array.from(sampler.timesteps));
   context.trace?.(0)('scheduler.sigmas', Float32Array.from(sampler.sigmas));
   const run: StageRun = { progress, signal, trace: context.trace?.(0) };
+  await progress.stage('load', () => fetchWeights(models, signal));
   useLoras(models.base, models.loras);
   if (models.refiner !== undefined) useLoras(models.refiner, []);
   const stages: Stage[] = [
@@ -102,6 +103,17 @@ export async function generate(
     pictures.push(picture);
     if (context.frugal) await models.vae.dispose();
   }
+}
+
+/** Brings all weight files before the first of them is used: from then on nothing is asked of the network. */
+async function fetchWeights(
+  { base, refiner, vae, controls }: PlanModels,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const models = refiner === undefined ? [base] : [base, refiner];
+  const components = [...models.flatMap(({ unet, encoders }) => [unet, ...encoders]), vae, ...controls];
+  const sources = new Set(components.flatMap(({ file }) => [...file.tensors.values()].map(({ source }) => source)));
+  for (const source of sources) await source.download?.(signal);
 }
 
 /** A network and the steps of the one schedule that it runs. */

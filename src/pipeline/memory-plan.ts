@@ -2,8 +2,8 @@
  * @file What a request takes of the GPU's memory, told from configs alone: weights, what making a session takes for a moment, the
  * buffers of each network's runs, and the copies in and out. Pure; follows the order in which generate.ts loads and runs.
  */
-import { EMPTY_POOL, runOnPool, type BufferPool } from '../onnx/buffer-pool.js';
-import { bufferBytes, peakLiveBytes, planBuffers, valueBytes } from '../onnx/liveness.js';
+import { EMPTY_POOL, giveBack, runOnPool, type BufferPool } from '../onnx/buffer-pool.js';
+import { bufferBytes, peakLiveBytes, planBuffers, valueBytes, type RunBinding } from '../onnx/liveness.js';
 import type { Graph } from '../onnx/types.js';
 import type { Network, NetworkKind } from './networks.js';
 
@@ -59,11 +59,11 @@ export function predictMemory(networks: readonly Network[], mode: MemoryMode): M
     if (peak > highest.peak) highest = { peak, peakIn };
   };
   networks.forEach((network, i) => {
-    const { name, graph, turn } = network;
+    const { name, turn } = network;
     const loaded = load(device, network);
     weights = Math.max(weights, loaded.device.weights);
     reach(loaded.peak, name);
-    const run = runTwice(loaded.device.pool, graph);
+    const run = runTwice(loaded.device.pool, network);
     reach(run.peakBytes + loaded.device.weights + loaded.device.leftover, name);
     shares.push({ ...shareOf(network), pooled: run.pool.bytes - device.pool.bytes });
     device = { ...loaded.device, pool: run.pool };
@@ -75,9 +75,16 @@ export function predictMemory(networks: readonly Network[], mode: MemoryMode): M
 }
 
 /** The second run takes more than the first where buffers given back at its end cannot be used at once; a third takes no more. */
-function runTwice(before: BufferPool, graph: Graph): ReturnType<typeof runOnPool> {
-  const first = runOnPool(before, graph);
-  const second = runOnPool(first.pool, graph);
+function runTwice(before: BufferPool, network: Network): ReturnType<typeof runOnPool> {
+  const { graph } = network;
+  const binding = bindingOf(network);
+  // What a run left on the device is given back before the next one ends with its own.
+  const run = (pool: BufferPool): ReturnType<typeof runOnPool> => {
+    const made = runOnPool(pool, graph, binding);
+    return { ...made, pool: giveBack(made.pool, graph, binding) };
+  };
+  const first = run(before);
+  const second = run(first.pool);
   return { pool: second.pool, peakBytes: Math.max(first.peakBytes, second.peakBytes) };
 }
 
@@ -111,12 +118,23 @@ function shareOf(network: Network): Omit<NetworkMemory, 'pooled'> {
     name,
     kind,
     weights: ours + sum(kernels),
-    activations: peakLiveBytes(graph),
+    activations: peakLiveBytes(graph, bindingOf(network)),
     largestBuffer: largest([
-      ...planBuffers(graph).map(({ bytes }) => bytes),
+      ...planBuffers(graph, bindingOf(network)).map(({ bytes }) => bytes),
       ...graph.weights.map(({ value }) => valueBytes(value)),
     ]),
     largestConvInput: largest(convInputs),
+  };
+}
+
+/** Changed kernels are inputs, which a convolution turns at each run. */
+function bindingOf({ graph, changed, onDevice }: Network): RunBinding {
+  const turned = graph.weights.filter(
+    ({ use, tensors }) => use === 'conv' && tensors.some((tensor) => changed?.has(tensor)),
+  );
+  return {
+    turned: new Set(turned.map(({ value }) => value)),
+    ...(onDevice === undefined ? {} : { onDevice }),
   };
 }
 

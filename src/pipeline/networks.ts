@@ -5,11 +5,11 @@ import type { FloatType } from '../base/dtype.js';
 import { vaeDecoderGraph } from '../graphs/autoencoder-kl.js';
 import { tinyDecoderGraph } from '../graphs/autoencoder-tiny.js';
 import { clipTextGraph } from '../graphs/clip-text.js';
-import { controlNetGraph, controlNetHintGraph } from '../graphs/controlnet.js';
-import { unetGraph } from '../graphs/unet.js';
+import { CONTROL_IO, controlNetGraph, controlNetHintGraph, residualIO } from '../graphs/controlnet.js';
+import { residualShapes, unetGraph } from '../graphs/unet.js';
 import type { ClipTextConfig } from '../models/configs/clip-text.js';
 import type { ControlNetConfig } from '../models/configs/controlnet.js';
-import type { UNetConfig } from '../models/configs/unet.js';
+import type { UNetConfig, UNetEncoderConfig } from '../models/configs/unet.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
@@ -56,6 +56,8 @@ export interface Network {
   readonly turn: number;
   /** Tensors that are on the device twice: as they were read, and changed. */
   readonly changed?: ReadonlySet<string> | undefined;
+  /** Inputs and outputs that never leave the device. */
+  readonly onDevice?: ReadonlySet<string>;
 }
 
 /** Tokens of one CLIP sequence. */
@@ -86,6 +88,7 @@ export function networksOf(models: SizedModels, plan: SizedPlan, options: Networ
       graph: unetGraph(model.unet.config, unetShape(plan, options), { ...options, residuals }),
       turn: i + 1,
       changed: changedOf(model, 'unet'),
+      onDevice: new Set(residuals ? namesOf(model.unet.config, plan, options) : []),
     };
     return [...guides, unet, ...nets];
   });
@@ -105,6 +108,8 @@ function controlNetworks(
   options: NetworkOptions,
 ): { readonly guides: readonly Network[]; readonly nets: readonly Network[] } {
   const shape = unetShape(plan, options);
+  const residualsOf = (config: ControlNetConfig): readonly string[] =>
+    namesOf(config, plan, options).flatMap((residual) => [residual, residualIO(residual).previous]);
   const name = (i: number): string => (controls.length > 1 ? `ControlNet ${i + 1}` : 'the ControlNet');
   return {
     guides: controls.map(({ config }, i) => ({
@@ -112,14 +117,20 @@ function controlNetworks(
       kind: 'control',
       graph: controlNetHintGraph(config, shape, options),
       turn: 1,
+      onDevice: new Set([CONTROL_IO.hint]),
     })),
     nets: controls.map(({ config }, i) => ({
       name: name(i),
       kind: 'control',
       graph: controlNetGraph(config, shape, { ...options, previous: true }),
       turn: 1,
+      onDevice: new Set([CONTROL_IO.hint, ...residualsOf(config)]),
     })),
   };
+}
+
+function namesOf(config: UNetEncoderConfig, plan: SizedPlan, options: NetworkOptions): readonly string[] {
+  return residualShapes(config, unetShape(plan, options)).map(({ name }) => name);
 }
 
 function textGraph(

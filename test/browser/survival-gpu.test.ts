@@ -53,10 +53,11 @@ describe('a lost GPU device', () => {
       (steps) => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).begin(steps),
       STEPS,
     );
-    const killer = await served.page.context().newPage();
-    await killer.goto('chrome://gpucrash').catch(() => undefined); // never answers
+    const killer = await served.page.context().browser()?.newContext();
+    const crash = await killer?.newPage();
+    await crash?.goto('chrome://gpucrash').catch(() => undefined); // never answers
     const report = await served.page.evaluate(() => (Reflect.get(globalThis, 'survivalPage') as SurvivalPage).end());
-    await killer.close();
+    await killer?.close();
     expect(report).toMatchObject({ errors: [], devices: 6, hash: whole.hash });
     expect(report?.warnings).toEqual([expect.stringContaining('lost')]);
   });
