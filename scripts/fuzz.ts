@@ -69,6 +69,17 @@ function watch(job: Job): Promise<FuzzReport> {
   });
 }
 
+/** Alike failures together: what they say, cut, with the arguments of each. */
+function byReason(failures: FuzzReport['failures']): ReadonlyMap<string, readonly string[]> {
+  const groups = new Map<string, string[]>();
+  for (const { kind, again, what } of failures) {
+    const [line = '', at = ''] = what.split('\n').filter((text) => !text.includes('scripts/lib/fuzz'));
+    const key = `${kind}: ${line.slice(0, 300)}\n${at.slice(0, 200)}`;
+    groups.set(key, [...(groups.get(key) ?? []), again]);
+  }
+  return groups;
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -99,8 +110,8 @@ async function main(): Promise<number> {
       kinds.map(({ kind, slowestMs, ...counts }) => [kind, { ...counts, slowestMs: Math.round(slowestMs) }]),
     ),
   );
-  for (const { again, what } of failures.slice(0, 40))
-    console.error(`npm run fuzz -- ${again}\n  ${what.replaceAll('\n', '\n  ')}`);
+  for (const [what, [first = '', ...more]] of byReason(failures))
+    console.error(`npm run fuzz -- ${first}${more.length > 0 ? ` (and ${more.length} more)` : ''}\n  ${what}`);
   console.log(
     `${count} inputs, seed ${seed}: ${failures.length} failures in ${Math.round((performance.now() - begin) / 1000)} s`,
   );

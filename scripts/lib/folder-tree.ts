@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
-import { fail } from '../../src/base/errors.js';
+import { fail, throwIfAborted } from '../../src/base/errors.js';
 import type { ByteSource, FileTree } from '../../src/assets/source.js';
 import { pathSegments, checkRange } from '../../src/assets/byte-source.js';
 
@@ -37,7 +37,7 @@ function diskSource(name: string, file: string, size: number): ByteSource {
     size,
     async read(start, end, signal, onBytes) {
       checkRange(name, size, start, end);
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const handle = await open(file, 'r');
       try {
         const bytes = new Uint8Array(end - start);

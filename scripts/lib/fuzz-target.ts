@@ -34,7 +34,6 @@ export async function attempt<T>(read: () => T | Promise<T>): Promise<{ readonly
     if (!(error instanceof DarkroomError) || error.code === 'internalError') throw error;
     if (error.message.length > 20_000)
       throw new Error(`a message of ${error.message.length} characters`, { cause: error });
-    (globalThis as any).__why?.(error.code + ': ' + error.message);
     return undefined;
   }
 }

@@ -136,7 +136,7 @@ function parseFields(fields: ReadonlyMap<string, string>): RestoredRequest {
 }
 
 function numberOf(text: string | undefined): number | undefined {
-  return text !== undefined && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : undefined;
+  return text !== undefined && /^-?\d{1,15}(\.\d{1,30})?$/.test(text) ? Number(text) : undefined;
 }
 
 /** WebUI's names for what the cloud API calls otherwise. */

@@ -146,7 +146,12 @@ function pick<K extends string>(
   keys: readonly K[],
 ): { [key in K]?: number };
 function pick(json: Readonly<Record<string, unknown>>, type: string, keys: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(keys.filter((key) => typeof json[key] === type).map((key) => [key, json[key]]));
+  return Object.fromEntries(keys.filter((key) => isOf(type, json[key])).map((key) => [key, json[key]]));
+}
+
+/** Numbers must be finite: JSON's `1e999` is read as Infinity. */
+function isOf(type: string, value: unknown): boolean {
+  return type === 'number' ? Number.isFinite(value) : typeof value === type;
 }
 
 /** A refiner needs its model; a start of another type than a number is left out. */
@@ -158,7 +163,10 @@ function refinerOf(value: unknown): RefinerRequest | undefined {
 function weightedModels(list: unknown): readonly WeightedModel[] {
   if (!Array.isArray(list)) return [];
   return list.flatMap((entry: unknown) =>
-    isObject(entry) && typeof entry['model'] === 'string' && typeof entry['weight'] === 'number'
+    isObject(entry) &&
+    typeof entry['model'] === 'string' &&
+    typeof entry['weight'] === 'number' &&
+    isOf('number', entry['weight'])
       ? [{ model: entry['model'], weight: entry['weight'] }]
       : [],
   );

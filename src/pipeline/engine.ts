@@ -176,7 +176,7 @@ export function createEngine(deps: EngineDeps): Engine {
           await runTask(task, options, keeper, finished);
         } catch (error) {
           problems.push(
-            ...toWireErrors(error).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
+            ...toWireErrors(asAborted(error, options.signal)).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
           );
           if (error instanceof DarkroomError && error.code === 'deviceLost') await device.forget();
         } finally {
@@ -215,6 +215,12 @@ function usable({ dtype }: Means, runtime: Runtime | undefined): FloatType {
 /** What is to be said where a GPU was lost and there is no other. */
 function refuge({ losses }: Means, { info: { backend, why } }: Runtime): readonly string[] {
   return losses > 0 && backend === 'wasm' ? [`It was made on the CPU, which differs in the last digits. ${why}`] : [];
+}
+
+/** Where the files of a model are somebody else's code, an abort may come back as that code's own error. */
+function asAborted(error: unknown, signal: AbortSignal | undefined): unknown {
+  const foreign = signal?.aborted === true && !(error instanceof DarkroomError);
+  return foreign ? fail('aborted', 'The task was aborted.', { cause: error }) : error;
 }
 
 function withWarnings(picture: FinishedPicture, warnings: ReadonlyMap<string, readonly string[]>): FinishedPicture {

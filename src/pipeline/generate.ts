@@ -92,11 +92,10 @@ export async function generate(
     if (index < pictures.length) continue;
     progress.image(index);
     const latents = await denoise(sampler, stages, { plan, seed, index, taskUUID: task.taskUUID }, context);
-    const pixels = await decodeLatents(runtime, models.vae, plan, latents, {
-      progress,
-      signal,
-      trace: context.trace?.(index),
-    });
+    // Where memory was short, the decoder is what takes the most.
+    const tiles = context.frugal ? 'always' : 'auto';
+    const decodeRun = { progress, signal, trace: context.trace?.(index) };
+    const pixels = await decodeLatents(runtime, models.vae, plan, latents, decodeRun, { tiles });
     const bytes = await progress.stage('encode', () => encode(task, plan, seed, pixels, context.encodePicture));
     const picture = describePicture(task, plan, context, { index, seed, bytes });
     onEvent({ kind: 'picture', picture });

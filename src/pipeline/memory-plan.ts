@@ -4,7 +4,6 @@
  */
 import { EMPTY_POOL, giveBack, runOnPool, type BufferPool } from '../onnx/buffer-pool.js';
 import { bufferBytes, peakLiveBytes, planBuffers, valueBytes, type RunBinding } from '../onnx/liveness.js';
-import type { Graph } from '../onnx/types.js';
 import type { Network, NetworkKind } from './networks.js';
 
 /** One network's share, in bytes. */

@@ -242,7 +242,6 @@ describe('for everyone', () => {
       'region',
       'form',
       'heading',
-      'group',
     ];
     const named = nodes.filter((node) => !node.ignored && roles.includes(String(node.role?.value)));
     expect(named.length).toBeGreaterThan(65);

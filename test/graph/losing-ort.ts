@@ -39,7 +39,7 @@ export function losingOrt(isLoss: (call: number) => boolean, record: LossRecord,
       const session = await onDevice(() => ort.InferenceSession.create(...args));
       record.alive++;
       const [run, release] = [session.run.bind(session), session.release.bind(session)];
-      session.run = (...given: Parameters<typeof session.run>) => onDevice(() => run(...given));
+      session.run = (feeds: Parameters<typeof run>[0]) => onDevice(() => run(feeds)); // outputs are never given in advance here
       session.release = async () => {
         record.alive--;
         await release();

@@ -1,0 +1,95 @@
+/** @file What a soak asks for: tasks of changing models, sizes, schedulers, add-ons and counts, decided by chance that a seed repeats. Data only. */
+import type { Random } from './fuzz-random.js';
+
+/** Name in requests → path in the tests' folder `golden`. The bundled model comes besides. */
+export const SOAK_MODELS: Readonly<Record<string, string>> = {
+  'sd15-tiny': 'models/sd15-tiny',
+  'lcm-tiny': 'models/lcm-tiny',
+  'sdxl-tiny': 'models/sdxl-tiny',
+  'lora-sd15-kohya': 'models/lora-sd15-kohya',
+  'locon-sd15': 'models/locon-sd15',
+  'lora-sdxl-kohya': 'models/lora-sdxl-kohya',
+  'controlnet-sd15-edges': 'models/controlnet-sd15-edges',
+  zxstyle: 'models/zxstyle',
+  'vae-sd15-b': 'models/vae-sd15-b',
+  'vae-taesd': 'models/vae-taesd',
+};
+
+export const BUNDLED = 'darkroom:1@1';
+export const SOAK_GUIDE = 'cases/controlnet-window-steps/guide-0.png';
+
+export type SoakTask = Readonly<Record<string, unknown>> & { readonly numberResults: number };
+
+export interface Planned {
+  readonly task: SoakTask;
+  /** Abort when so many events were heard; undefined: never. */
+  readonly abortAfter: number | undefined;
+}
+
+const TASK = {
+  taskType: 'imageInference',
+  taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  positivePrompt: 'a zxstyle picture of the sea',
+  outputFormat: 'PNG',
+  CFGScale: 4,
+} as const;
+
+/** The picture that is made again and again: its bytes, and the memory after it, must stay the same. */
+export const REFERENCE: SoakTask = {
+  ...TASK,
+  model: 'sd15-tiny',
+  width: 128,
+  height: 128,
+  steps: 2,
+  seed: 5,
+  scheduler: 'Euler a',
+  numberResults: 1,
+};
+
+const SCHEDULERS = [
+  'Default',
+  'Euler',
+  'Euler a',
+  'DPM++ 2M Karras',
+  'DDIM',
+  'UniPC',
+  'Heun',
+  'LMS',
+  'DPM++ SDE',
+] as const;
+const SIZES = [128, 192, 256] as const;
+
+/** @param guide a picture as a data URI @param all every kind of task in turn, so that all were seen after so many */
+export function planSoak(random: Random, nth: number, guide: string): Planned {
+  const model = [BUNDLED, 'sd15-tiny', 'sd15-tiny', 'lcm-tiny', 'sdxl-tiny', 'sd15-tiny'][nth % 6] ?? 'sd15-tiny';
+  const numberResults = random.pick([1, 1, 2]);
+  const task: SoakTask = {
+    ...TASK,
+    model,
+    width: random.pick(SIZES),
+    height: random.pick(SIZES),
+    steps: 1 + random.int(3),
+    seed: 1 + random.int(1000),
+    numberResults,
+    ...(model === 'lcm-tiny' ? { CFGScale: 1 } : { scheduler: random.pick(SCHEDULERS) }),
+    ...(random.chance(0.5) ? { negativePrompt: 'blurry' } : {}),
+    ...(model === 'sd15-tiny' ? addOns(random, guide) : {}),
+    ...(model === 'sdxl-tiny' ? lora(random, ['lora-sdxl-kohya']) : {}),
+  };
+  return { task, abortAfter: random.chance(0.25) ? 1 + random.int(12) : undefined };
+}
+
+function addOns(random: Random, guide: string): Readonly<Record<string, unknown>> {
+  const net = { model: 'controlnet-sd15-edges', guideImage: guide, weight: 0.6, controlMode: 'balanced' };
+  return {
+    ...lora(random, ['lora-sd15-kohya', 'locon-sd15']),
+    ...(random.chance(0.3) ? { embeddings: [{ model: 'zxstyle', weight: 0.9 }] } : {}),
+    ...(random.chance(0.3) ? { vae: random.pick(['vae-sd15-b', 'vae-taesd']) } : {}),
+    ...(random.chance(0.4) ? { controlNet: [net] } : {}),
+  };
+}
+
+function lora(random: Random, models: readonly string[]): Readonly<Record<string, unknown>> {
+  const chosen = models.filter(() => random.chance(0.5));
+  return chosen.length === 0 ? {} : { lora: chosen.map((model) => ({ model, weight: random.pick([-0.5, 0.4, 1]) })) };
+}
