@@ -69,12 +69,19 @@ function watch(job: Job): Promise<FuzzReport> {
   });
 }
 
+/** But for their numbers, and what follows these. */
+function alike(a: string, b: string): boolean {
+  const beginning = (text: string): string => text.replaceAll(/\d+/g, '0').slice(0, 60);
+  return beginning(a) === beginning(b);
+}
+
 /** Alike failures together: what they say, cut, with the arguments of each. */
 function byReason(failures: FuzzReport['failures']): ReadonlyMap<string, readonly string[]> {
   const groups = new Map<string, string[]>();
   for (const { kind, again, what } of failures) {
     const [line = '', at = ''] = what.split('\n').filter((text) => !text.includes('scripts/lib/fuzz'));
-    const key = `${kind}: ${line.slice(0, 300)}\n${at.slice(0, 200)}`;
+    const said = `${kind}: ${line.slice(0, 300)}\n${at.slice(0, 200)}`;
+    const key = [...groups.keys()].find((other) => alike(other, said)) ?? said;
     groups.set(key, [...(groups.get(key) ?? []), again]);
   }
   return groups;

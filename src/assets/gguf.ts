@@ -1,6 +1,6 @@
 /**
  * @file The header of a GGUF file, read as hostile input: names, types, shapes and where each tensor's bytes are. Reads no tensor.
- * Format: github.com/ggml-org/ggml, docs/gguf.md, versions 2 and 3, little-endian.
+ * Format: the gguf page of github.com/ggml-org/ggml, versions 2 and 3, little-endian.
  */
 import { fail } from '../base/errors.js';
 import { show } from '../base/fields.js';

@@ -1,6 +1,6 @@
 /**
  * @file Matrices of 4 or 8 bits in the layout of ONNX Runtime's `MatMulNBits`, made by the rule of its own block quantiser, and back to floats.
- * Operator: github.com/microsoft/onnxruntime, docs/ContribOperators.md. Rows are independent, so a matrix can be packed a few rows at a time.
+ * Operator: ContribOperators of github.com/microsoft/onnxruntime. Rows are independent, so a matrix can be packed a few rows at a time.
  */
 import { fail } from './errors.js';
 

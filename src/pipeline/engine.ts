@@ -176,7 +176,11 @@ export function createEngine(deps: EngineDeps): Engine {
           await runTask(task, options, keeper, finished);
         } catch (error) {
           problems.push(
-            ...toWireErrors(asAborted(error, options.signal)).map((e) => ({ taskType: task.taskType, taskUUID: task.taskUUID, ...e })),
+            ...toWireErrors(asAborted(error, options.signal)).map((e) => ({
+              taskType: task.taskType,
+              taskUUID: task.taskUUID,
+              ...e,
+            })),
           );
           if (error instanceof DarkroomError && error.code === 'deviceLost') await device.forget();
         } finally {

@@ -14,7 +14,7 @@ import type { DiskView } from './disk.js';
  */
 const PEEK_BYTES = 1 << 20;
 /** A file up to this size comes whole: it is soon there, and all that is ever read of it might lie in its beginning. */
-const SMALL_BYTES = 8 << 20;
+const SMALL_BYTES = 2 * PEEK_BYTES;
 
 /** A stored file, whose bytes stay on the disk. */
 export function storedSource(name: string, view: DiskView): ByteSource {

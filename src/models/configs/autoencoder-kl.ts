@@ -1,6 +1,7 @@
 /** @file `vae/config.json` of an AutoencoderKL, as diffusers writes it. Data and its parser. */
 import { fail } from '../../base/errors.js';
 import { fields, show, wholeNumber, type Fields } from '../../base/fields.js';
+import { checkLevels } from './counts.js';
 
 /** Defaults are those of diffusers' `AutoencoderKL`. */
 export interface AutoencoderKLConfig {
@@ -33,6 +34,7 @@ export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json
   if (kind !== 'AutoencoderKL') throw fail('unsupportedModel', `${where}: a ${kind} is not supported; expected an AutoencoderKL.`);
   f.only('act_fn', ['silu', 'swish'], 'another activation than SiLU');
   const blockOutChannels = f.list('block_out_channels', wholeNumber, [64]);
+  checkLevels(blockOutChannels, `${where}: "block_out_channels"`);
   const blocks = (key: string, only: string): void => {
     const types = f.list(key, (v) => v, Array<string>(blockOutChannels.length).fill(only));
     if (types.length !== blockOutChannels.length || types.some((t) => t !== only)) {

@@ -1,6 +1,7 @@
 /** @file `config.json` of an AutoencoderTiny (TAESD), as diffusers writes it. Data and its parser. */
 import { fail } from '../../base/errors.js';
 import { fields, wholeNumber } from '../../base/fields.js';
+import { checkLevels, layerCount } from './counts.js';
 
 /** Defaults are those of diffusers' `AutoencoderTiny`. */
 export interface AutoencoderTinyConfig {
@@ -19,7 +20,8 @@ export function parseAutoencoderTinyConfig(json: unknown, where = 'vae/config.js
   f.only('upsampling_scaling_factor', [2], 'another upsampling factor than 2');
   f.only('upsample_fn', ['nearest'], 'another upsampling than nearest');
   const decoderBlockOutChannels = f.list('decoder_block_out_channels', wholeNumber, [64, 64, 64, 64]);
-  const numDecoderBlocks = f.list('num_decoder_blocks', wholeNumber, [3, 3, 3, 1]);
+  checkLevels(decoderBlockOutChannels, `${where}: "decoder_block_out_channels"`);
+  const numDecoderBlocks = f.list('num_decoder_blocks', layerCount, [3, 3, 3, 1]);
   if (numDecoderBlocks.length !== decoderBlockOutChannels.length) {
     throw fail('invalidModelConfig', `${where}: num_decoder_blocks and decoder_block_out_channels differ in length.`);
   }

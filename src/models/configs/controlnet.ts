@@ -2,6 +2,7 @@
 import { fail } from '../../base/errors.js';
 import { fields, show, wholeNumber, type Fields } from '../../base/fields.js';
 import { FAMILY_FACTS } from '../checkpoint-families.js';
+import { layerCount } from './counts.js';
 import { parseUNetConfig, type UNetConfig, type UNetEncoderConfig } from './unet.js';
 
 /** A copy of a UNet's first half, and what makes a guide picture into features. Defaults are diffusers'. */
@@ -84,7 +85,7 @@ function transformerDepths(f: Fields, levels: number): readonly number[] {
 }
 
 function depthOf(value: unknown, where: string): number {
-  return value === 0 ? 0 : wholeNumber(value, where);
+  return value === 0 ? 0 : layerCount(value, where);
 }
 
 /**

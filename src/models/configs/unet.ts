@@ -1,6 +1,7 @@
 /** @file `unet/config.json` of a UNet2DConditionModel, as diffusers writes it. Data and its parser. */
 import { fail } from '../../base/errors.js';
 import { fields, wholeNumber, type Fields } from '../../base/fields.js';
+import { checkLevels, layerCount } from './counts.js';
 
 export type DownBlockType = 'CrossAttnDownBlock2D' | 'DownBlock2D';
 export type UpBlockType = 'CrossAttnUpBlock2D' | 'UpBlock2D';
@@ -49,6 +50,7 @@ export function parseUNetConfig(json: unknown, where = 'unet/config.json'): UNet
   refuseUnsupported(f);
 
   const blockOutChannels = f.list('block_out_channels', wholeNumber, [320, 640, 1280, 1280]);
+  checkLevels(blockOutChannels, `${where}: "block_out_channels"`);
   const levels = blockOutChannels.length;
   const first = blockOutChannels[0] ?? 0;
   const perLevel = <T>(key: string, item: (value: unknown, at: string) => T, fallback: T): readonly T[] => {
@@ -78,8 +80,8 @@ export function parseUNetConfig(json: unknown, where = 'unet/config.json'): UNet
     upBlockTypes: blockTypes('up_block_types', ['CrossAttnUpBlock2D', 'UpBlock2D'], [
       'UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D',
     ]),
-    layersPerBlock: perLevel('layers_per_block', wholeNumber, 2),
-    transformerLayersPerBlock: perLevel('transformer_layers_per_block', wholeNumber, 1),
+    layersPerBlock: perLevel('layers_per_block', layerCount, 2),
+    transformerLayersPerBlock: perLevel('transformer_layers_per_block', layerCount, 1),
     heads,
     crossAttentionDim: perLevel('cross_attention_dim', wholeNumber, 1280),
     onlyCrossAttention: perLevel('only_cross_attention', trueOrFalse, false),
