@@ -120,7 +120,7 @@ export function createEngine(deps: EngineDeps): Engine {
       }
       const warnings = [...plan.warnings, ...models.warnings, ...means.warnings, ...refuge(means, runtime)];
       const told = { ...plan, warnings };
-      const how = { dtype: usable(means, runtime), frugal: means.frugal };
+      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands };
       const context = { runtime, models, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...how };
       await generate(task, told, context, made);
     });

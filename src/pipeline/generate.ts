@@ -45,6 +45,8 @@ export interface GenerateContext {
   readonly dtype: FloatType;
   /** Free each network as soon as it has done its part, so that only one is on the device at a time. */
   readonly frugal: boolean;
+  /** Decode in bands, also where the device would take the picture whole. */
+  readonly bands: boolean;
 }
 
 const MIME = { PNG: 'image/png', JPG: 'image/jpeg', WEBP: 'image/webp' } as const satisfies Record<
@@ -92,8 +94,7 @@ export async function generate(
     if (index < pictures.length) continue;
     progress.image(index);
     const latents = await denoise(sampler, stages, { plan, seed, index, taskUUID: task.taskUUID }, context);
-    // Where memory was short, the decoder is what takes the most.
-    const tiles = context.frugal ? 'always' : 'auto';
+    const tiles = context.bands ? 'always' : 'auto';
     const decodeRun = { progress, signal, trace: context.trace?.(index) };
     const pixels = await decodeLatents(runtime, models.vae, plan, latents, decodeRun, { tiles });
     const bytes = await progress.stage('encode', () => encode(task, plan, seed, pixels, context.encodePicture));

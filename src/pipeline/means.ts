@@ -8,15 +8,17 @@ export interface Means {
   readonly dtype: FloatType;
   /** One network at a time on the device. */
   readonly frugal: boolean;
+  /** Pictures are decoded in bands, whatever the device allows. */
+  readonly bands: boolean;
   /** How many devices were lost under this task. */
   readonly losses: number;
   readonly warnings: readonly string[];
 }
 
 /** For a task that may give up range and speed. */
-export const FIRST_MEANS: Means = { dtype: 'float16', frugal: false, losses: 0, warnings: [] };
+export const FIRST_MEANS: Means = { dtype: 'float16', frugal: false, bands: false, losses: 0, warnings: [] };
 /** For a task that has only one way to be done. */
-export const ONLY_MEANS: Means = { dtype: 'float32', frugal: true, losses: 0, warnings: [] };
+export const ONLY_MEANS: Means = { dtype: 'float32', frugal: true, bands: true, losses: 0, warnings: [] };
 
 /** A task that loses this many devices and one more is given up: it may be the reason. */
 const MOST_LOSSES = 2;
@@ -33,6 +35,10 @@ export function otherMeans(error: unknown, means: Means): Means {
   if (code === 'outOfMemory' && !means.frugal) {
     const warning = 'The networks did not fit into memory together; they were loaded in turn, which is slower.';
     return { ...means, frugal: true, warnings: [...means.warnings, warning] };
+  }
+  if (code === 'outOfMemory' && !means.bands) {
+    const warning = 'The picture did not fit into memory in one piece; it was decoded in bands, which is slower.';
+    return { ...means, bands: true, warnings: [...means.warnings, warning] };
   }
   if (code === 'deviceLost' && means.losses < MOST_LOSSES) {
     const warnings = means.warnings.includes(LOST) ? means.warnings : [...means.warnings, LOST];

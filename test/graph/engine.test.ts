@@ -130,10 +130,10 @@ describe('the engine', () => {
   it('says in the planner what a model cannot do', async () => {
     const { outcome } = await collect([
       task(1, { scheduler: 'FlowMatchEulerDiscreteScheduler' }),
-      task(2, { lora: [{ model: 'x', weight: 1 }] }),
+      task(2, { ultralytics: { confidence: 1 } }),
     ]);
     expect(outcome.errors.map((e) => [e.code, e.parameter, e.taskUUID])).toEqual([
-      ['unsupportedParameter', 'lora', uuid(2)],
+      ['unsupportedParameter', 'ultralytics', uuid(2)],
       ['unsupportedScheduler', 'scheduler', uuid(1)],
     ]);
   });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
 import { otherMeans, type Means } from '../../../src/pipeline/means.js';
 
-const half: Means = { dtype: 'float16', frugal: false, losses: 0, warnings: ['earlier'] };
+const half: Means = { dtype: 'float16', frugal: false, bands: false, losses: 0, warnings: ['earlier'] };
 
 describe('otherMeans', () => {
   it('goes to float32 when float16 overflowed, and says so', () => {
@@ -12,10 +12,14 @@ describe('otherMeans', () => {
     expect(means.warnings).toEqual(['earlier', expect.stringContaining('float32') as string]);
   });
 
-  it('loads networks in turn when memory ran out, once', () => {
-    const means = otherMeans(fail('outOfMemory', 'full'), half);
-    expect(means).toMatchObject({ dtype: 'float16', frugal: true });
-    expect(() => otherMeans(fail('outOfMemory', 'full'), means)).toThrow('full');
+  it('loads networks in turn when memory ran out, then decodes in bands, each once', () => {
+    const full = fail('outOfMemory', 'full');
+    const inTurn = otherMeans(full, half);
+    expect(inTurn).toMatchObject({ dtype: 'float16', frugal: true, bands: false });
+    const inBands = otherMeans(full, inTurn);
+    expect(inBands).toMatchObject({ dtype: 'float16', frugal: true, bands: true });
+    expect(inBands.warnings).toEqual(['earlier', expect.stringContaining('in turn'), expect.stringContaining('bands')]);
+    expect(() => otherMeans(full, inBands)).toThrow('full');
   });
 
   it('does everything again where the device was lost, twice, and says so once', () => {
