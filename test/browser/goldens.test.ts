@@ -15,6 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => served.close());
 
+/** On the CPU build. */
 const CASES = [
   'sd15-euler',
   'sd2v-default',
@@ -26,8 +27,14 @@ const CASES = [
   'all-sd15',
 ];
 
-describe.each(['webgpu', 'wasm'] as const)('goldens in Chromium, %s', (backend) => {
-  it.each(CASES)('%s', async (name) => {
+/** On the GPU: one of SD 1.5, of SDXL, of its refiner, and one with a LoRA, a ControlNet, embeddings and another VAE. */
+const GPU_CASES = ['sd15-euler', 'sdxl-long-prompt', 'refiner-cfg-1', 'all-sd15'];
+
+describe.each([
+  ['webgpu', GPU_CASES],
+  ['wasm', CASES],
+] as const)('goldens in Chromium, %s', (backend, cases) => {
+  it.each(cases)('%s', async (name) => {
     const outcome = await served.page.evaluate(
       ([n, b]) => (Reflect.get(globalThis, 'harness') as Harness).runGolden(n, b),
       [name, backend] as const,
