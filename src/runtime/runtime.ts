@@ -4,7 +4,7 @@
  */
 import type { WeightFile } from '../assets/weights.js';
 import type { FloatType } from '../base/dtype.js';
-import { DarkroomError, fail } from '../base/errors.js';
+import { fail } from '../base/errors.js';
 import { webgpuDialect } from '../onnx/dialects/webgpu.js';
 import { wasmDialect } from '../onnx/dialects/wasm.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
@@ -12,7 +12,6 @@ import { writeGraph } from '../onnx/net.js';
 import { CANDIDATE_FEATURES, findAdapter, openDevice, type CandidateFeature } from './device.js';
 import { keepLedger, type Ledger, type Memory } from './ledger.js';
 import { createLock, type Lock } from './lock.js';
-import { createOrLost } from './loss.js';
 import { webgpuBuild, type LoadOrt, type Ort, type OrtBuild } from './ort.js';
 import { findWrongOperator } from './self-test.js';
 import { createModel, type Model, type SessionContext } from './session.js';
@@ -81,7 +80,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     try {
       return await createGpuRuntime(options, adapter);
     } catch (error) {
-      if (options.backend === 'webgpu' || isLoss(error)) throw error;
+      if (options.backend === 'webgpu') throw error;
       return createCpuRuntime(
         options,
         `WebGPU does not work here (${error instanceof Error ? error.message : String(error)}).`,
@@ -90,11 +89,6 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   }
   if (options.backend === 'webgpu') throw fail('deviceUnavailable', adapter, { hint: 'Use backend "auto" or "wasm".' });
   return createCpuRuntime(options, adapter);
-}
-
-/** A device that is lost while it is opened says nothing against the next one. */
-function isLoss(error: unknown): boolean {
-  return error instanceof DarkroomError && error.code === 'deviceLost';
 }
 
 async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<Runtime> {
@@ -107,7 +101,7 @@ async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<R
     options: { executionProviders: ['wasm'], graphOptimizationLevel: 'disabled' },
     arrays,
     location: 'cpu',
-    orLost: (work) => work(),
+    lost: new Promise<never>(() => undefined),
     onRun: counter.add,
   };
   return {
@@ -191,6 +185,7 @@ async function openGpu(
   const rejects = lost.then((message) => {
     throw fail('deviceLost', message, { hint: 'Try again: the next picture opens a new device.' });
   });
+  rejects.catch(() => undefined);
   const strict = options.strictGpu === true ? { extra: { session: { disable_cpu_ep_fallback: '1' } } } : {};
   // The provider's options are typed loosely upstream: `device` is not in its interface, the native provider reads it.
   const provider = { name: 'webgpu', device, storageBufferCacheMode: 'simple' };
@@ -200,7 +195,7 @@ async function openGpu(
     options: { executionProviders: [provider], graphOptimizationLevel: 'disabled', ...strict },
     arrays: createGpuArrays(parts.ort, device, parts.lock),
     location: 'gpu-buffer',
-    orLost: createOrLost(rejects),
+    lost: rejects,
     onRun: parts.onRun,
   };
   return { device, context, ledger, lost, dtype: device.features.has('shader-f16') ? 'float16' : 'float32' };
