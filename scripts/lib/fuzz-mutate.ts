@@ -155,7 +155,7 @@ export function mutateJson(value: unknown, random: Random): unknown {
 /** Goes down at random and edits what is there. */
 function editJson(value: unknown, random: Random): unknown {
   if (Array.isArray(value) && value.length > 0 && random.chance(0.85)) {
-    const list: unknown[] = [...value];
+    const list = [...(value as readonly unknown[])]; // of JSON: anything
     const at = random.int(list.length);
     const kind = random.int(8);
     if (kind === 0) list.splice(at, 1);

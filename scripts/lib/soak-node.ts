@@ -3,8 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { createNodeEngine } from './node-engine.js';
-import { SOAK_GUIDE, SOAK_MODELS } from './soak-plan.js';
+import { createMemoryDriver } from '../../src/assets/image-drivers.js';
+import { createImagePins } from '../../src/assets/image-pins.js';
+import { createImageStore } from '../../src/assets/image-store.js';
+import { fail } from '../../src/base/errors.js';
+import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import { loadOrtInNode } from '../../src/runtime/ort-node.js';
+import { folderTree } from './folder-tree.js';
+import { BUNDLED_MODEL } from './node-engine.js';
+import { BUNDLED, SOAK_GUIDE, SOAK_MODELS } from './soak-plan.js';
 import { soakPictures, type Measured, type SoakOptions, type SoakResult } from './soak-pictures.js';
 
 export const GOLDEN = join(import.meta.dirname, '../../test/golden');
@@ -12,14 +19,41 @@ export const GOLDEN = join(import.meta.dirname, '../../test/golden');
 /** Bytes that the heap may rise over a whole soak: compiled code and inline caches settle late. */
 const ALLOWED = { heapBytes: 3e6, outsideBytes: 1e6 } as const;
 
+/** Of pictures that were made. */
+const KEPT_BYTES = 300_000;
+
 export async function soakInNode(options: Pick<SoakOptions, 'pictures' | 'seed' | 'onPicture'>): Promise<SoakResult> {
-  const paths = Object.entries(SOAK_MODELS).map(([name, path]) => [name, join(GOLDEN, path)] as const);
-  const engine = createNodeEngine({ models: Object.fromEntries(paths) });
+  const engine = createSoakEngine();
   try {
     return await soakPictures({ ...options, engine, guide: soakGuide(), measure: measurer(), allowed: ALLOWED });
   } finally {
     await engine.dispose();
   }
+}
+
+/** As the command line's, but that it keeps few pictures: else the store of results would be what grows. */
+function createSoakEngine(): Engine {
+  const refuse = (): Promise<never> =>
+    Promise.reject(fail('unsupportedParameter', 'The soak needs no pictures but PNG.'));
+  return createEngine({
+    runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
+    openTree: (name) => folderTree(name === BUNDLED ? BUNDLED_MODEL : join(GOLDEN, SOAK_MODELS[name] ?? name)),
+    encodePicture: refuse,
+    pictures: {
+      fetch: refuse,
+      decodePicture: refuse,
+      images: createImageStore({
+        driver: createMemoryDriver(),
+        pins: createImagePins(undefined),
+        limitBytes: () => Promise.resolve(KEPT_BYTES),
+        now: () => Date.now(),
+      }),
+    },
+    newUUID: () => crypto.randomUUID(),
+    randomSeed: () => 1n,
+    now: () => performance.now(),
+    defaultModel: BUNDLED,
+  });
 }
 
 export function soakGuide(): string {

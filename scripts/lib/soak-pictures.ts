@@ -60,7 +60,6 @@ export async function soakPictures(options: SoakOptions): Promise<SoakResult> {
     wanted ??= hash;
     if (hash !== wanted) problems.push(`after ${made} pictures the reference picture has other bytes`);
     const { gpuBytes, gpuBuffers } = engine.memory();
-    if (globalThis.process?.env?.['SOAK_DEBUG']) console.error(made, JSON.stringify(await measure()));
     measured.push({ x: made, values: { gpuBytes, gpuBuffers, ...(await measure()) } });
   }
   const warm = measured.slice(Math.floor(measured.length * WARM_UP));

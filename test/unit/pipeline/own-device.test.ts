@@ -1,5 +1,5 @@
 /** @file The engine's device: opened once, replaced after a loss, and what a failure on a lost one is called. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
 import type { Library } from '../../../src/pipeline/library.js';
 import { createOwnDevice } from '../../../src/pipeline/own-device.js';
@@ -32,6 +32,10 @@ function bench({ hangs = false } = {}) {
   };
   return { own: createOwnDevice(open, createLibrary), devices, freed };
 }
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 describe('the device of an engine', () => {
   it('is opened once, and disposed with its models', async () => {
@@ -72,10 +76,13 @@ describe('the device of an engine', () => {
     expect(await own.reasonOf(error)).toBe(error);
   });
 
-  it('is given up even where nothing of it answers any more', { timeout: 20_000 }, async () => {
+  it('is given up even where nothing of it answers any more', async () => {
+    vi.useFakeTimers();
     const { own, devices } = bench({ hangs: true });
     const first = await own.get();
-    await own.forget();
+    const given = own.forget();
+    await vi.advanceTimersByTimeAsync(5_000);
+    await given;
     expect(await own.get()).not.toBe(first);
     expect(devices).toHaveLength(2);
   });
