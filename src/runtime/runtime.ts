@@ -4,7 +4,7 @@
  */
 import type { WeightFile } from '../assets/weights.js';
 import type { FloatType } from '../base/dtype.js';
-import { fail } from '../base/errors.js';
+import { DarkroomError, fail } from '../base/errors.js';
 import { webgpuDialect } from '../onnx/dialects/webgpu.js';
 import { wasmDialect } from '../onnx/dialects/wasm.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
@@ -12,6 +12,7 @@ import { writeGraph } from '../onnx/net.js';
 import { CANDIDATE_FEATURES, findAdapter, openDevice, type CandidateFeature } from './device.js';
 import { keepLedger, type Ledger, type Memory } from './ledger.js';
 import { createLock, type Lock } from './lock.js';
+import { createOrLost } from './loss.js';
 import { webgpuBuild, type LoadOrt, type Ort, type OrtBuild } from './ort.js';
 import { findWrongOperator } from './self-test.js';
 import { createModel, type Model, type SessionContext } from './session.js';
@@ -80,7 +81,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     try {
       return await createGpuRuntime(options, adapter);
     } catch (error) {
-      if (options.backend === 'webgpu') throw error;
+      if (options.backend === 'webgpu' || isLoss(error)) throw error;
       return createCpuRuntime(
         options,
         `WebGPU does not work here (${error instanceof Error ? error.message : String(error)}).`,
@@ -89,6 +90,11 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   }
   if (options.backend === 'webgpu') throw fail('deviceUnavailable', adapter, { hint: 'Use backend "auto" or "wasm".' });
   return createCpuRuntime(options, adapter);
+}
+
+/** A device that is lost while it is opened says nothing against the next one. */
+function isLoss(error: unknown): boolean {
+  return error instanceof DarkroomError && error.code === 'deviceLost';
 }
 
 async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<Runtime> {
@@ -101,7 +107,7 @@ async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<R
     options: { executionProviders: ['wasm'], graphOptimizationLevel: 'disabled' },
     arrays,
     location: 'cpu',
-    lost: new Promise<never>(() => undefined),
+    orLost: (work) => work(),
     onRun: counter.add,
   };
   return {
@@ -185,7 +191,6 @@ async function openGpu(
   const rejects = lost.then((message) => {
     throw fail('deviceLost', message, { hint: 'Try again: the next picture opens a new device.' });
   });
-  rejects.catch(() => undefined);
   const strict = options.strictGpu === true ? { extra: { session: { disable_cpu_ep_fallback: '1' } } } : {};
   // The provider's options are typed loosely upstream: `device` is not in its interface, the native provider reads it.
   const provider = { name: 'webgpu', device, storageBufferCacheMode: 'simple' };
@@ -195,7 +200,7 @@ async function openGpu(
     options: { executionProviders: [provider], graphOptimizationLevel: 'disabled', ...strict },
     arrays: createGpuArrays(parts.ort, device, parts.lock),
     location: 'gpu-buffer',
-    lost: rejects,
+    orLost: createOrLost(rejects),
     onRun: parts.onRun,
   };
   return { device, context, ledger, lost, dtype: device.features.has('shader-f16') ? 'float16' : 'float32' };

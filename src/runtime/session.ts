@@ -5,6 +5,7 @@ import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
 import type { Graph, NamedValue } from '../onnx/types.js';
 import { toFloat32, toStored, type ArrayStore, type DeviceArray } from './device-array.js';
 import type { Lock } from './lock.js';
+import type { OrLost } from './loss.js';
 import type { Ort } from './ort.js';
 
 /**
@@ -45,8 +46,8 @@ export interface SessionContext {
   readonly arrays: ArrayStore;
   /** Where outputs stay that are kept. */
   readonly location: 'cpu' | 'gpu-buffer';
-  /** Rejects when the device is lost; never resolves. */
-  readonly lost: Promise<never>;
+  /** Ends what waits for the device when it is lost. */
+  readonly orLost: OrLost;
   /** Adds the wall time of a run. */
   readonly onRun: (milliseconds: number) => void;
 }
@@ -63,10 +64,10 @@ export interface SessionParts {
 
 /** @throws runtimeFailed with the graph's name */
 export async function createModel(context: SessionContext, parts: SessionParts): Promise<Model> {
-  const { ort, lock, lost, location } = context;
+  const { ort, lock, orLost, location } = context;
   const { graph, keep = [], weights = noWeights } = parts;
   const session = await lock(() =>
-    orLost(lost, () =>
+    orLost(() =>
       ort.InferenceSession.create(parts.bytes, {
         ...context.options,
         externalData: [...parts.externalData],
@@ -97,7 +98,7 @@ export async function createModel(context: SessionContext, parts: SessionParts):
     }
     const start = performance.now();
     // On the CPU a given output is not written to, but made anew.
-    const results = await orLost(lost, () =>
+    const results = await orLost(() =>
       location === 'cpu' || Object.keys(fetches).length === 0 ? session.run(feeds) : session.run(feeds, fetches),
     );
     context.onRun(performance.now() - start);
@@ -149,11 +150,6 @@ export async function createModel(context: SessionContext, parts: SessionParts):
 }
 
 const noWeights = (): Readonly<Record<string, DeviceArray>> => ({});
-
-/** Whatever happens first: the work's end or the loss of the device (ONNX Runtime may then never answer). */
-function orLost<T>(lost: Promise<never>, work: () => Promise<T>): Promise<T> {
-  return Promise.race([work(), lost]);
-}
 
 /** An input, or an array that takes an output, in the graph's shape. */
 function toTensor(

@@ -228,7 +228,7 @@ function readKey<K extends ConfigKey>(raw: RawConfig, key: K): SchedulerConfig[K
   if (checked === undefined)
     throw fail(
       'invalidModelConfig',
-      `scheduler_config.json: ${key} is ${JSON.stringify(value)}, expected ${expected}.`,
+      `scheduler_config.json: ${key} is ${JSON.stringify(value).slice(0, 200)}, expected ${expected}.`,
     );
   return checked;
 }

@@ -36,6 +36,7 @@ export function curveOf(config: SchedulerConfig): CurveName | undefined {
  * @param logSigmas ln σ of the training timesteps, rising
  */
 export function sigmaToTimestep(sigma: number, logSigmas: Float32Array): number {
+  if (logSigmas.length < 2) return 0;
   const logSigma = Math.log(Math.max(sigma, 1e-10));
   const above = logSigmas.findIndex((value) => value > logSigma);
   const found = above === -1 ? logSigmas.length - 1 : above - 1;

@@ -201,5 +201,17 @@ export function createSampler(request: SamplerRequest): Sampler {
       min: 1,
       max: most,
     });
-  return assembleSampler(design, design.schedule.tables(design.config, request));
+  const sampler = assembleSampler(design, design.schedule.tables(design.config, request));
+  checkLevels(sampler);
+  return sampler;
+}
+
+/** Each key may be in its range, and all of them together make no schedule. (σ/α may be ∞: some models begin without signal.) */
+function checkLevels({ name, steps, sigmas, timesteps, initNoiseSigma }: Sampler): void {
+  const level = sigmas.findIndex((sigma) => !(sigma >= 0));
+  if (level < 0 && timesteps.every(Number.isFinite) && Number.isFinite(initNoiseSigma) && initNoiseSigma > 0) return;
+  const what = level < 0 ? 'a timestep that is no number' : `σ/α = ${sigmas[level]} at step ${level + 1}`;
+  throw fail('invalidModelConfig', `scheduler_config.json makes no schedule of ${steps} steps for ${name}: ${what}.`, {
+    hint: 'Compare it with the published file of the model.',
+  });
 }

@@ -1,6 +1,6 @@
 /** @file `unet/config.json` of a UNet2DConditionModel, as diffusers writes it. Data and its parser. */
 import { fail } from '../../base/errors.js';
-import { fields, wholeNumber, type Fields } from '../../base/fields.js';
+import { fields, show, wholeNumber, type Fields } from '../../base/fields.js';
 import { checkLevels, layerCount } from './counts.js';
 
 export type DownBlockType = 'CrossAttnDownBlock2D' | 'DownBlock2D';
@@ -145,7 +145,7 @@ function checkWidths(config: UNetConfig, where: string): void {
 
 function blockType<const T extends string>(value: unknown, where: string, allowed: readonly T[]): T {
   const type = allowed.find((name) => name === value);
-  if (type === undefined) throw fail('unsupportedModel', `${where} is ${JSON.stringify(value)}; supported: ${allowed.join(', ')}.`);
+  if (type === undefined) throw fail('unsupportedModel', `${where} is ${show(value)}; supported: ${allowed.join(', ')}.`);
   return type;
 }
 
