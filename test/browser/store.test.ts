@@ -75,8 +75,9 @@ describe.each(['opfs', 'cache'] as const)('the store in %s', (kind) => {
     });
     let page = await start();
     ask(page, { kind: 'read', ...file }).catch(() => undefined); // the page is closed under it
-    await page.waitForFunction(() => (Reflect.get(globalThis, 'storePage') as StorePage).bytes() > 1_500_000);
-    await page.waitForTimeout(1500); // what has come is noted
+    const asked = (): number => server.log.filter((request) => request.path === path).length;
+    await expect.poll(asked, { timeout: 60_000 }).toBeGreaterThan(9);
+    await page.waitForTimeout(3000); // what the first nine brought is noted
     await page.close();
     serve(`kill-${kind}`);
     page = await start();
