@@ -1,4 +1,10 @@
-/** @file What sampling costs outside the network: milliseconds a step of every rule, of noise and of guidance. Run alone with `npx tsx bench/sampling.ts`. */
+/**
+ * @file What sampling costs outside the network: milliseconds a step of every rule, of noise and of guidance. Run alone with
+ * `npx tsx bench/sampling.ts`.
+ *
+ * Everything is measured in rounds, a run of each rule in each, so that what else the machine does meets all rules alike.
+ */
+import { loadavg } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import type { SchedulerName } from '../src/request/scheduler-names.js';
 import { createGenerator, createSampler, guide, sample, type RawConfig, type Sampler } from '../src/sampling/index.js';
@@ -8,7 +14,9 @@ const SIZES = [
   { shape: '128×128×16', n: 128 * 128 * 16 },
 ] as const;
 const STEPS = 20;
-const REPEATS = 11;
+/** Rounds that are not counted, in which the engine compiles; and those that are. */
+const WARM_UP = 3;
+const ROUNDS = 30;
 
 /** What a step of any rule may take at the larger size, in milliseconds. */
 const LIMIT = 2;
@@ -66,45 +74,75 @@ function timing(times: readonly number[]): Timing {
   return { median: at(0.5), tenth: at(0.1), least: at(0) };
 }
 
-function timed(repeats: number, work: () => unknown): Timing {
-  return timing(
-    Array.from({ length: repeats }, () => {
-      const begin = performance.now();
-      work();
-      return performance.now() - begin;
-    }),
-  );
+function timed(work: () => unknown): number {
+  const begin = performance.now();
+  work();
+  return performance.now() - begin;
 }
 
-/** Time of one whole step, the network and the making of noise left out: both are stood in for by ready arrays. */
-async function stepTime(sampler: Sampler, n: number): Promise<Timing> {
-  const latents = createGenerator(1n).randn(n);
-  const noise = createGenerator(2n).randn(n);
-  const output = createGenerator(3n).randn(n);
+/** Ready arrays, which stand in for the network and for making noise. */
+interface Arrays {
+  readonly latents: Float32Array;
+  readonly noise: Float32Array;
+  readonly output: Float32Array;
+}
+
+/** Times of the steps of one run, in milliseconds: all that a step does but the network and the making of noise. */
+async function stepTimes(sampler: Sampler, { latents, noise, output }: Arrays): Promise<readonly number[]> {
   const times: number[] = [];
-  for (let i = 0; i < REPEATS; i++) {
-    let begin = performance.now();
-    await sample(sampler, {
-      latents,
-      generator: { randn: () => noise },
-      predict: () => Promise.resolve(output),
-      afterStep: (x) => {
-        const now = performance.now();
-        if (i > 0) times.push(now - begin);
-        begin = now;
-        return x;
-      },
-    });
-  }
-  return timing(times);
+  let begin = performance.now();
+  await sample(sampler, {
+    latents,
+    generator: { randn: () => noise },
+    predict: () => Promise.resolve(output),
+    afterStep: (x) => {
+      const now = performance.now();
+      times.push(now - begin);
+      begin = now;
+      return x;
+    },
+  });
+  return times;
 }
 
-function line(what: string, { median, tenth, least }: Timing, n: number, copy: Timing, evaluations = 1): string {
+/** Something to measure: once a round it tells the times of what it did. */
+interface Subject {
+  readonly what: string;
+  readonly round: () => Promise<readonly number[]>;
+  /** Evaluations of the network a step. */
+  readonly evaluations: number;
+}
+
+const once = (what: string, work: () => unknown): Subject => ({
+  what,
+  round: () => Promise.resolve([timed(work)]),
+  evaluations: 1,
+});
+
+function ruleSubjects(arrays: Arrays): readonly Subject[] {
+  return RULES.map(([name, config]) => {
+    const sampler = createSampler({ name, config, steps: STEPS });
+    return { what: name, round: () => stepTimes(sampler, arrays), evaluations: sampler.evaluations / STEPS };
+  });
+}
+
+/** Everything measured, in the order given. */
+async function measure(subjects: readonly Subject[]): Promise<readonly (Subject & Timing)[]> {
+  const measured = subjects.map((subject) => ({ subject, times: [] as number[] }));
+  for (let round = 0; round < WARM_UP + ROUNDS; round++)
+    for (const { subject, times } of measured) {
+      const now = await subject.round();
+      if (round >= WARM_UP) times.push(...now);
+    }
+  return measured.map(({ subject, times }) => ({ ...subject, ...timing(times) }));
+}
+
+function line({ what, median, tenth, least, evaluations }: Subject & Timing, n: number, copy: number): string {
   const columns = [
     what.padEnd(33),
     `${median.toFixed(3).padStart(7)} ms (tenth ${tenth.toFixed(3).padStart(6)}, least ${least.toFixed(3).padStart(6)})`,
     `${((1e6 * median) / n).toFixed(2).padStart(6)} ns/element`,
-    `${(median / copy.median).toFixed(1).padStart(6)} × copy`,
+    `${(median / copy).toFixed(1).padStart(6)} × copy`,
     ...(evaluations > 1.5 ? [`${(median / evaluations).toFixed(3).padStart(7)} ms/evaluation`] : []),
   ];
   return columns.join(' ');
@@ -119,45 +157,36 @@ function handBufferAway(): void {
   structuredClone(buffer, { transfer: [buffer] });
 }
 
+/** Lines to print of latents of `n` values. */
+async function benchSize(shape: string, n: number): Promise<readonly string[]> {
+  const generator = createGenerator(1n);
+  const arrays: Arrays = { latents: generator.randn(n), noise: generator.randn(n), output: generator.randn(n) };
+  const copied = new Float32Array(n);
+  const rules = ruleSubjects(arrays);
+  const load = (): string => (loadavg()[0] ?? NaN).toFixed(1);
+  const before = load();
+  const [copy, ...timings] = await measure([
+    once('copy', () => {
+      copied.set(arrays.latents);
+    }),
+    ...rules,
+    once('noise (randn)', () => generator.randn(n)),
+    once('guidance', () => guide(arrays.latents, arrays.output, 7)),
+  ]);
+  const copying = copy?.median ?? NaN;
+  const slow = timings.slice(0, rules.length).filter(({ median }) => median > LIMIT);
+  return [
+    `Sampling, ${shape} latents (${n} values), medians of ${ROUNDS} runs of ${STEPS} steps; copying them takes ${copying.toFixed(3)} ms; load ${before} before, ${load()} after`,
+    ...timings.map((timed) => line(timed, n, copying)),
+    `Rules with medians above ${LIMIT} ms: ${slow.length === 0 ? 'none' : slow.map(({ what }) => what).join(', ')}`,
+  ];
+}
+
 /** Lines to print: every step rule, noise and guidance at the latent sizes of 1024² pictures (4 and 16 channels). */
 export async function benchSampling(): Promise<string[]> {
   handBufferAway();
   const lines: string[] = [];
-  for (const { shape, n } of SIZES) {
-    const array = createGenerator(1n).randn(n);
-    const copied = new Float32Array(n);
-    const copy = timed(201, () => {
-      copied.set(array);
-    });
-    lines.push(
-      `Sampling, ${shape} latents (${n} values), ${STEPS} steps, medians; copying them takes ${copy.median.toFixed(3)} ms`,
-    );
-    const slow: string[] = [];
-    for (const [name, config] of RULES) {
-      const sampler = createSampler({ name, config, steps: STEPS });
-      const time = await stepTime(sampler, n);
-      lines.push(line(name, time, n, copy, sampler.evaluations / STEPS));
-      if (time.median > LIMIT) slow.push(name);
-    }
-    lines.push(`Medians above ${LIMIT} ms: ${slow.length === 0 ? 'none' : slow.join(', ')}`);
-    const generator = createGenerator(1n);
-    lines.push(
-      line(
-        'noise (randn)',
-        timed(15, () => generator.randn(n)),
-        n,
-        copy,
-      ),
-    );
-    lines.push(
-      line(
-        'guidance',
-        timed(31, () => guide(array, array, 7)),
-        n,
-        copy,
-      ),
-    );
-  }
+  for (const { shape, n } of SIZES) lines.push(...(await benchSize(shape, n)));
   return lines;
 }
 

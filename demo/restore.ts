@@ -53,13 +53,15 @@ export function setUpRestore(write: (settings: Settings) => void, shelf: Shelf):
 }
 
 /** A picture may come from models that are not open on this page. All but the model are fetched, where their names say from where. */
-function modelNote({ model, vae, refiner, lora = [], embeddings = [] }: Settings, shelf: Shelf): string {
+function modelNote(settings: Settings, shelf: Shelf): string {
+  const { model, vae, refiner, lora = [], embeddings = [], controlNet = [] } = settings;
   const named: readonly (readonly [what: string, name: string | undefined])[] = [
     ['model', model],
     ['VAE', vae],
     ['refiner', refiner?.model],
     ...lora.map((one) => ['LoRA', one.model] as const),
     ...embeddings.map((one) => ['embedding', one.model] as const),
+    ...controlNet.map((one) => ['ControlNet', one.model] as const),
   ];
   const missing = named.filter(([, name]) => name !== undefined && !shelf.has(name));
   return missing.map(([what, name]) => ` It was made with the ${what} ${name}, which is not open here.`).join('');

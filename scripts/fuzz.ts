@@ -8,7 +8,8 @@ import { argumentsFor, fuzz, type FuzzReport } from './lib/fuzz-run.js';
 import { fuzzTargets } from './lib/fuzz-targets.js';
 
 const USAGE = `Usage: npm run fuzz -- [options]
-  --count N    inputs in all (default: 20000)
+  --count N    inputs in all (default: 20000; none with --minutes)
+  --minutes M  end after so long
   --seed S     a whole number; the same makes the same inputs (default: 1)
   --only KIND  only the kinds that begin so: ${fuzzTargets()
     .map(({ kind }) => kind)
@@ -18,6 +19,7 @@ const USAGE = `Usage: npm run fuzz -- [options]
 /** What the thread that reads is given. */
 interface Job {
   readonly count: number;
+  readonly forMs: number | undefined;
   readonly seed: number;
   readonly from: number;
   readonly only: string;
@@ -54,7 +56,7 @@ function watch(job: Job): Promise<FuzzReport> {
     const timer = setInterval(() => {
       const done = Atomics.load(job.now, 2);
       if (done !== seen.done) seen = { done, since: performance.now() };
-      if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${job.count} `);
+      if (process.stderr.isTTY) process.stderr.write(`\r${done} `);
       if (performance.now() - seen.since < HANG_MS) return;
       const kind = kinds[Atomics.load(job.now, 0)]?.kind ?? '';
       const again = argumentsFor(kind, job.seed, Atomics.load(job.now, 1));
@@ -90,28 +92,26 @@ function byReason(failures: FuzzReport['failures']): ReadonlyMap<string, readonl
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      count: { type: 'string', default: '20000' },
+      count: { type: 'string' },
+      minutes: { type: 'string' },
       seed: { type: 'string', default: '1' },
       from: { type: 'string', default: '0' },
       only: { type: 'string', default: '' },
       help: { type: 'boolean', short: 'h' },
     },
   });
-  const [count, seed, from] = [values.count, values.seed, values.from].map(Number);
-  const whole = [count, seed, from].every((n) => Number.isSafeInteger(n));
-  if (values.help === true || !whole || fuzzTargets(values.only).length === 0) {
+  const { count: given = values.minutes === undefined ? '20000' : `${Number.MAX_SAFE_INTEGER}` } = values;
+  const [count = 0, seed = 0, from = 0] = [given, values.seed, values.from].map(Number);
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  const valid = [count, seed, from].every((n) => Number.isSafeInteger(n)) && (minutes === undefined || minutes > 0);
+  if (values.help === true || !valid || fuzzTargets(values.only).length === 0) {
     console.log(USAGE);
     return values.help === true ? 0 : 1;
   }
   const now = new Int32Array(new SharedArrayBuffer(12));
   const begin = performance.now();
-  const { kinds, failures } = await watch({
-    count: count ?? 0,
-    seed: seed ?? 0,
-    from: from ?? 0,
-    only: values.only,
-    now,
-  });
+  const forMs = minutes === undefined ? undefined : minutes * 60_000;
+  const { kinds, failures } = await watch({ count, forMs, seed, from, only: values.only, now });
   console.table(
     Object.fromEntries(
       kinds.map(({ kind, slowestMs, ...counts }) => [kind, { ...counts, slowestMs: Math.round(slowestMs) }]),
@@ -120,7 +120,7 @@ async function main(): Promise<number> {
   for (const [what, [first = '', ...more]] of byReason(failures))
     console.error(`npm run fuzz -- ${first}${more.length > 0 ? ` (and ${more.length} more)` : ''}\n  ${what}`);
   console.log(
-    `${count} inputs, seed ${seed}: ${failures.length} failures in ${Math.round((performance.now() - begin) / 1000)} s`,
+    `${kinds.reduce((sum, { accepted, refused }) => sum + accepted + refused, failures.length)} inputs, seed ${seed}: ${failures.length} failures in ${Math.round((performance.now() - begin) / 1000)} s`,
   );
   return failures.length === 0 ? 0 : 1;
 }

@@ -2,33 +2,31 @@
  * @file `npm run soak -- --pictures 200 --seed 1 --backend wasm`: pictures of changing models, sizes, schedulers and add-ons with one engine, some
  * aborted; prints what memory and open things do. Exit status 1 when something grows, fails, or comes out different.
  */
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { soakDownloads } from './lib/soak-downloads.js';
-import { GOLDEN, soakGuide, soakInNode } from './lib/soak-node.js';
+import { soakFolders, soakGuide, soakInNode, type SoakRequest } from './lib/soak-node.js';
 import type { SoakResult } from './lib/soak-pictures.js';
-import { BUNDLED_MODEL } from './lib/node-engine.js';
+import { SOAK_SETS } from './lib/soak-plan.js';
 import { openServedPage } from './lib/served-page.js';
 import type { SoakPage } from './page/soak.js';
 
 const USAGE = `Usage: npm run soak -- [options]
   --pictures N   pictures to make (default: 200)
+  --minutes M    begin no picture, and no download, after so long (default: no end)
+  --models SET   tiny: several models and all kinds of add-ons; micro: the smallest (default: tiny on wasm, micro on webgpu)
   --seed S       a whole number; the same makes the same pictures in the same order (default: 1)
   --backend B    wasm (Node, the default) or webgpu (headless Chromium)
   --downloads N  downloads from a misbehaving server onto a failing disk, besides (default: 0)`;
 
-interface Options {
-  readonly pictures: number;
-  readonly seed: number;
-  readonly onPicture: (made: number) => void;
-}
-
-async function soakInChromium({ pictures, seed, onPicture }: Options): Promise<SoakResult> {
-  const served = await openServedPage({ golden: GOLDEN, bundled: join(BUNDLED_MODEL) });
+async function soakInChromium({ onPicture, ...request }: SoakRequest): Promise<SoakResult> {
+  const { folders, remove } = await soakFolders(request.set);
+  // A folder's own name may say which file in it is meant.
+  const keys = Object.keys(folders).map((name) => [name, name.replaceAll(/[^\w-]/g, '_')] as const);
+  const served = await openServedPage(Object.fromEntries(keys.map(([name, key]) => [key, folders[name] ?? ''])));
   try {
     const { page } = served;
     const devtools = await page.context().newCDPSession(page);
-    await page.exposeFunction('reportPicture', onPicture);
+    await page.exposeFunction('reportPicture', onPicture ?? (() => undefined));
     await page.exposeFunction('measureHeap', async () => {
       await devtools.send('HeapProfiler.collectGarbage');
       return (await devtools.send('Runtime.getHeapUsage')).usedSize;
@@ -36,12 +34,14 @@ async function soakInChromium({ pictures, seed, onPicture }: Options): Promise<S
     await page.addScriptTag({ type: 'module', url: '/scripts/page/soak.ts' });
     await page.waitForFunction(() => 'soakPage' in globalThis);
     return await page.evaluate((options) => (Reflect.get(globalThis, 'soakPage') as SoakPage).run(options), {
-      pictures,
-      seed,
+      ...request,
+      forMs: request.forMs,
       guide: soakGuide(),
+      models: Object.fromEntries(keys),
     });
   } finally {
     await served.close();
+    await remove();
   }
 }
 
@@ -50,6 +50,8 @@ async function main(): Promise<number> {
     options: {
       pictures: { type: 'string', default: '200' },
       seed: { type: 'string', default: '1' },
+      minutes: { type: 'string' },
+      models: { type: 'string' },
       backend: { type: 'string', default: 'wasm' },
       downloads: { type: 'string', default: '0' },
       help: { type: 'boolean', short: 'h' },
@@ -57,17 +59,22 @@ async function main(): Promise<number> {
   });
   const [pictures = 0, seed = 0, downloads = 0] = [values.pictures, values.seed, values.downloads].map(Number);
   const whole = [pictures, seed, downloads].every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (values.help === true || !whole || !['wasm', 'webgpu'].includes(values.backend)) {
+  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+  const { models = values.backend === 'wasm' ? 'tiny' : 'micro' } = values;
+  const set = SOAK_SETS.find((name) => name === models);
+  const valid = whole && set !== undefined && (minutes === undefined || minutes > 0);
+  if (values.help === true || !valid || !['wasm', 'webgpu'].includes(values.backend)) {
     console.log(USAGE);
     return values.help === true ? 0 : 1;
   }
+  const forMs = minutes === undefined ? undefined : minutes * 60_000;
   const problems: string[] = [];
   if (pictures > 0) {
     const begin = performance.now();
     const onPicture = (made: number): void =>
       void (process.stderr.isTTY && process.stderr.write(`\r${made} of ${pictures} `));
     const soak = values.backend === 'wasm' ? soakInNode : soakInChromium;
-    const result = await soak({ pictures, seed, onPicture });
+    const result = await soak({ set, pictures, forMs, seed, onPicture });
     console.log(
       `${result.pictures} pictures of ${result.tasks} tasks, ${result.aborted} of them aborted, in ${Math.round((performance.now() - begin) / 1000)} s`,
     );
@@ -87,8 +94,9 @@ async function main(): Promise<number> {
     problems.push(...result.problems);
   }
   if (downloads > 0) {
-    const { problems: bad, ...numbers } = await soakDownloads({ count: downloads, seed });
-    console.log(numbers);
+    const begin = performance.now();
+    const { problems: bad, ...numbers } = await soakDownloads({ count: downloads, forMs, seed });
+    console.log({ ...numbers, seconds: Math.round((performance.now() - begin) / 1000) });
     problems.push(...bad);
   }
   for (const problem of problems) console.error(problem);

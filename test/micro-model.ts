@@ -7,9 +7,11 @@ import { dirname, join } from 'node:path';
 import { elementCount } from '../src/base/dtype.js';
 import { vaeDecoderGraph, vaeEncoderGraph } from '../src/graphs/autoencoder-kl.js';
 import { TOKEN_TABLE, clipTextGraph } from '../src/graphs/clip-text.js';
+import { controlNetGraph, controlNetHintGraph } from '../src/graphs/controlnet.js';
 import { unetGraph } from '../src/graphs/unet.js';
 import { parseAutoencoderKLConfig } from '../src/models/configs/autoencoder-kl.js';
 import { parseClipTextConfig } from '../src/models/configs/clip-text.js';
+import { parseControlNetConfig } from '../src/models/configs/controlnet.js';
 import { parseUNetConfig } from '../src/models/configs/unet.js';
 import { wasmDialect } from '../src/onnx/dialects/wasm.js';
 import type { Graph } from '../src/onnx/types.js';
@@ -24,6 +26,16 @@ const UNET = {
   cross_attention_dim: 8,
   down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'],
   up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'],
+};
+const CONTROL = {
+  _class_name: 'ControlNetModel',
+  block_out_channels: UNET.block_out_channels,
+  layers_per_block: UNET.layers_per_block,
+  norm_num_groups: UNET.norm_num_groups,
+  attention_head_dim: UNET.attention_head_dim,
+  cross_attention_dim: UNET.cross_attention_dim,
+  down_block_types: UNET.down_block_types,
+  conditioning_embedding_out_channels: [4, 4, 4, 4],
 };
 const VAE = {
   _class_name: 'AutoencoderKL',
@@ -41,6 +53,7 @@ const TEXT = {
   vocab_size: 1029,
   eos_token_id: 2,
 };
+const OPTIONS = { dialect: wasmDialect, dtype: 'float32' } as const;
 const SCHEDULER = {
   _class_name: 'EulerDiscreteScheduler',
   beta_start: 0.00085,
@@ -61,19 +74,15 @@ const INDEX = {
 
 /** Writes the model into `root`. */
 export async function writeMicroModel(root: string): Promise<void> {
-  const options = { dialect: wasmDialect, dtype: 'float32' } as const;
-  const unet = unetGraph(parseUNetConfig(UNET), { batch: 1, height: 16, width: 16, textTokens: 77 }, options);
-  const decoder = vaeDecoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 16, width: 16 }, options);
-  const encoder = vaeEncoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 128, width: 128 }, options);
+  const unet = unetGraph(parseUNetConfig(UNET), { batch: 1, height: 16, width: 16, textTokens: 77 }, OPTIONS);
+  const decoder = vaeDecoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 16, width: 16 }, OPTIONS);
+  const encoder = vaeEncoderGraph(parseAutoencoderKLConfig(VAE), { batch: 1, height: 128, width: 128 }, OPTIONS);
   const text = clipTextGraph(
     parseClipTextConfig(TEXT),
     { tokens: 77, hidden: [{ skip: 0, norm: true }], projected: false, masked: false },
-    options,
+    OPTIONS,
   );
-  const write = async (path: string, content: string | Uint8Array): Promise<void> => {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), content);
-  };
+  const write = writerInto(root);
   await write('model_index.json', JSON.stringify(INDEX));
   await write('unet/config.json', JSON.stringify(UNET));
   await write('vae/config.json', JSON.stringify(VAE));
@@ -88,6 +97,35 @@ export async function writeMicroModel(root: string): Promise<void> {
   await cp(join(import.meta.dirname, 'golden/models/sd15-tiny/tokenizer'), join(root, 'tokenizer'), {
     recursive: true,
   });
+}
+
+/** Writes a ControlNet for the model into `root`. */
+export async function writeMicroControlNet(root: string): Promise<void> {
+  const config = parseControlNetConfig(CONTROL);
+  const shape = { batch: 1, height: 16, width: 16, textTokens: 77 };
+  const graphs = [controlNetGraph(config, shape, OPTIONS), controlNetHintGraph(config, shape, OPTIONS)];
+  const write = writerInto(root);
+  await write('config.json', JSON.stringify(CONTROL));
+  await write('diffusion_pytorch_model.safetensors', randomWeights(graphs, {}));
+}
+
+/** Writes a LoRA for the model into `root`: of a linear layer and of a convolution, rank 2. */
+export async function writeMicroLora(root: string): Promise<void> {
+  const [linear, kernel] = ['mid_block_attentions_0_transformer_blocks_0_attn1_to_q', 'down_blocks_0_resnets_0_conv1'];
+  const shapes = {
+    [`lora_unet_${linear}.lora_down.weight`]: [2, 8],
+    [`lora_unet_${linear}.lora_up.weight`]: [8, 2],
+    [`lora_unet_${kernel}.lora_down.weight`]: [2, 8, 3, 3],
+    [`lora_unet_${kernel}.lora_up.weight`]: [8, 2, 1, 1],
+  };
+  await writerInto(root)('pytorch_lora_weights.safetensors', randomWeights([], shapes));
+}
+
+function writerInto(root: string): (path: string, content: string | Uint8Array) => Promise<void> {
+  return async (path, content) => {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+  };
 }
 
 /** A safetensors file of small random float32 values; norm weights near 1. */

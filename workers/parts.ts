@@ -52,7 +52,12 @@ export function makeParts(options: WorkerOptions): Parts {
     },
     openTree: (model, wanted) => {
       const about = resolve(registry, model, wanted);
-      return { ...treeOf(about), about, clipTokenizer };
+      const tree = treeOf(about);
+      const companions = about.companions.map((companion) => treeOf(resolve(registry, companion)));
+      const close = (): void => {
+        for (const { close } of [tree, ...companions]) close?.();
+      };
+      return { ...tree, close, about, clipTokenizer, companions };
     },
     encodePicture: encodeWithCanvas,
     pictures: { fetch: plain.fetch, decodePicture: decodeWithCanvas, images },

@@ -25,6 +25,8 @@ export interface FuzzOptions {
   readonly targets: readonly Target[];
   /** Inputs in all. */
   readonly count: number;
+  /** No input is begun after so long. */
+  readonly forMs?: number | undefined;
   readonly seed: number;
   /** Of each kind, the first input. */
   readonly from?: number;
@@ -41,6 +43,7 @@ const LIMIT_MS = 5_000;
 export async function fuzz({
   targets,
   count,
+  forMs = Infinity,
   seed,
   from = 0,
   limitMs = LIMIT_MS,
@@ -48,7 +51,8 @@ export async function fuzz({
 }: FuzzOptions): Promise<FuzzReport> {
   const kinds = targets.map(({ kind }): KindReport => ({ kind, accepted: 0, refused: 0, slowestMs: 0 }));
   const failures: Failure[] = [];
-  for (let i = 0; i < count; i++) {
+  const start = performance.now();
+  for (let i = 0; i < count && performance.now() - start < forMs; i++) {
     const which = i % targets.length;
     const nth = from + Math.floor(i / targets.length);
     const [target, report] = [targets[which], kinds[which]];

@@ -4,7 +4,7 @@ import { readEmbedding } from '../../src/assets/embedding-file.js';
 import { memoryTree } from '../../src/assets/file-tree.js';
 import { openGguf } from '../../src/assets/gguf.js';
 import { openLora } from '../../src/assets/lora-file.js';
-import { openModelFiles } from '../../src/assets/open-model.js';
+import { openModelFiles, stableDiffusion } from '../../src/assets/open-model.js';
 import { openSafetensors, type TensorInfo } from '../../src/assets/safetensors.js';
 import type { ByteSource, FileTree } from '../../src/assets/source.js';
 import type { Delta, Matrix, WeightChange } from '../../src/assets/weight-change.js';
@@ -107,7 +107,7 @@ function checkpointTarget(golden: Golden): Target {
       };
       const tree: FileTree = { name: 'm', file: 'm.safetensors', open: (path) => Promise.resolve(open(path)) };
       const opened = await attempt(async () => {
-        const model = await openModelFiles(tree, { clipTokenizer: clip });
+        const model = stableDiffusion(await openModelFiles(tree, { clipTokenizer: clip }));
         const weights = await Promise.all([model.unet, model.vae, ...model.encoders].map(({ open }) => open()));
         parseSchedulerConfig(model.scheduler);
         parseVaeConfig(model.vae.config);

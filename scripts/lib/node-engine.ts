@@ -13,10 +13,11 @@ import type { DecodePicture } from '../../src/image/decode.js';
 import type { EncodePicture } from '../../src/image/encode.js';
 import { MAX_PIXELS } from '../../src/image/read-picture.js';
 import { DEFAULT_MODEL } from '../../src/models/bundled.js';
-import { bundledRegistry, register, resolve, type ModelRegistry } from '../../src/models/registry.js';
+import { bundledRegistry, register, resolve, type ModelRegistry, type ResolvedModel } from '../../src/models/registry.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { ModelTree } from '../../src/pipeline/library.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
+import { fileWithConfigs } from './file-with-configs.js';
 import { folderTree } from './folder-tree.js';
 
 export { DEFAULT_MODEL };
@@ -27,9 +28,11 @@ const clipTokenizer = folderTree(join(import.meta.dirname, '../../models/clip-to
 export interface NodeEngineOptions {
   /** AIR or name → folder or weight file on disk, beside the bundled model. */
   readonly models: Readonly<Record<string, string>>;
+  /** A diffusers folder that models of one file take their configs, tokenizers and missing parts from. */
+  readonly base?: string;
 }
 
-export function createNodeEngine({ models }: NodeEngineOptions): Engine {
+export function createNodeEngine({ models, base }: NodeEngineOptions): Engine {
   const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
     (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }),
     bundledRegistry(),
@@ -38,10 +41,12 @@ export function createNodeEngine({ models }: NodeEngineOptions): Engine {
     runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
     openTree(name, wanted): ModelTree {
       const about = resolve(registry, name, wanted);
-      const { source, reference } = about;
-      const onDisk = source.kind === 'url' && source.url.startsWith('file:');
-      const tree = onDisk ? diskTree(fileURLToPath(source.url)) : modelTree(reference, source, { fetch });
-      return { ...tree, about, clipTokenizer };
+      const companions = about.companions.map((companion) => treeOf(resolve(registry, companion)));
+      const tree = treeOf(about);
+      const given = base === undefined || tree.file === undefined ? undefined : folderTree(base);
+      return given === undefined
+        ? { ...tree, about, clipTokenizer, companions }
+        : { ...fileWithConfigs(tree, given), about, clipTokenizer, companions: [given] };
     },
     encodePicture,
     pictures: {
@@ -59,6 +64,11 @@ export function createNodeEngine({ models }: NodeEngineOptions): Engine {
     now: () => performance.now(),
     defaultModel: DEFAULT_MODEL,
   });
+}
+
+function treeOf({ source, reference }: ResolvedModel): FileTree {
+  const onDisk = source.kind === 'url' && source.url.startsWith('file:');
+  return onDisk ? diskTree(fileURLToPath(source.url)) : modelTree(reference, source, { fetch });
 }
 
 /** @throws missingModelFile when there is neither a folder nor a file */

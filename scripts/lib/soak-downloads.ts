@@ -1,10 +1,8 @@
 /**
  * @file Downloads under fire: each of many files comes from a server that misbehaves onto a disk whose power fails at random bytes, until it
- * is there. No file that is not whole may ever be seen. `npx tsx scripts/lib/soak-downloads.ts --count 1000 --seed 1`
+ * is there. No file that is not whole may ever be seen. `npm run soak -- --pictures 0 --downloads 1000 --seed 1`
  */
 import { createHash } from 'node:crypto';
-import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { DarkroomError } from '../../src/base/errors.js';
 import type { FileTree } from '../../src/assets/source.js';
 import { createModelStore, type ModelStore } from '../../src/assets/store/model-store.js';
@@ -32,17 +30,22 @@ export interface SoakReport {
 
 export interface SoakOptions {
   readonly count: number;
+  /** No download is begun after so long. */
+  readonly forMs?: number | undefined;
   readonly seed: number;
   readonly onDownload?: (done: number) => void;
 }
 
 /** Runs `count` downloads; the same seed makes the same files, faults and kills. */
-export async function soakDownloads({ count, seed, onDownload }: SoakOptions): Promise<SoakReport> {
+export async function soakDownloads({ count, forMs = Infinity, seed, onDownload }: SoakOptions): Promise<SoakReport> {
   const server = await openMisbehavingServer();
   const total = { kills: 0, failures: 0, bytes: 0, resumedBytes: 0 };
   const problems: string[] = [];
+  const start = performance.now();
+  let downloads = 0;
   try {
-    for (let i = 0; i < count; i++) {
+    for (; downloads < count && performance.now() - start < forMs; downloads++) {
+      const i = downloads;
       const outcome = await soakOne(server, i, randomFrom(seed * 1_000_003 + i));
       total.kills += outcome.kills;
       total.failures += outcome.failures;
@@ -55,7 +58,7 @@ export async function soakDownloads({ count, seed, onDownload }: SoakOptions): P
   } finally {
     await server.close();
   }
-  return { downloads: count, ...total, problems };
+  return { downloads, ...total, problems };
 }
 
 interface Outcome extends Omit<SoakReport, 'downloads'> {
@@ -227,24 +230,3 @@ export function randomFrom(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
-
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { count: { type: 'string', default: '100' }, seed: { type: 'string', default: '1' } },
-  });
-  const started = performance.now();
-  const report = await soakDownloads({
-    count: Number(values.count),
-    seed: Number(values.seed),
-    onDownload: (done) => {
-      if (done % 100 === 0) console.log(`${done} downloads`);
-    },
-  });
-  const { problems, ...numbers } = report;
-  console.log({ ...numbers, seconds: Math.round((performance.now() - started) / 1000) });
-  for (const problem of problems) console.error(problem);
-  console.log(problems.length === 0 ? 'no bad file was ever seen' : `${problems.length} problems`);
-  process.exitCode = problems.length === 0 ? 0 : 1;
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

@@ -1,5 +1,7 @@
 /** @file The soak in this process, on the CPU: its models, and what Node says of memory and of what is open. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -9,9 +11,10 @@ import { createImageStore } from '../../src/assets/image-store.js';
 import { fail } from '../../src/base/errors.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
+import { writeMicroControlNet, writeMicroLora, writeMicroModel } from '../../test/micro-model.js';
 import { folderTree } from './folder-tree.js';
 import { BUNDLED_MODEL } from './node-engine.js';
-import { BUNDLED, SOAK_GUIDE, SOAK_MODELS } from './soak-plan.js';
+import { BUNDLED, MICRO_MODELS, SOAK_GUIDE, SOAK_MODELS, type SoakSet } from './soak-plan.js';
 import { soakPictures, type Measured, type SoakOptions, type SoakResult } from './soak-pictures.js';
 
 export const GOLDEN = join(import.meta.dirname, '../../test/golden');
@@ -22,22 +25,44 @@ const ALLOWED = { heapBytes: 3e6, outsideBytes: 1e6 } as const;
 /** Of pictures that were made. */
 const KEPT_BYTES = 300_000;
 
-export async function soakInNode(options: Pick<SoakOptions, 'pictures' | 'seed' | 'onPicture'>): Promise<SoakResult> {
-  const engine = createSoakEngine();
+/** What the command line decides. */
+export type SoakRequest = Pick<SoakOptions, 'set' | 'pictures' | 'forMs' | 'seed' | 'onPicture'>;
+
+export async function soakInNode(options: SoakRequest): Promise<SoakResult> {
+  const files = await soakFolders(options.set);
+  const engine = createSoakEngine(files.folders);
   try {
     return await soakPictures({ ...options, engine, guide: soakGuide(), measure: measurer(), allowed: ALLOWED });
   } finally {
     await engine.dispose();
+    await files.remove();
   }
 }
 
+/** Name in requests → folder. */
+export async function soakFolders(
+  set: SoakSet,
+): Promise<{ readonly folders: Readonly<Record<string, string>>; remove(): Promise<void> }> {
+  if (set === 'tiny') {
+    const golden = Object.entries(SOAK_MODELS).map(([name, path]) => [name, join(GOLDEN, path)] as const);
+    return { folders: { ...Object.fromEntries(golden), [BUNDLED]: BUNDLED_MODEL }, remove: () => Promise.resolve() };
+  }
+  const root = await mkdtemp(join(tmpdir(), 'darkroom-soak-'));
+  const folders = Object.fromEntries(MICRO_MODELS.map((name) => [name, join(root, name)]));
+  const [model, lora, control] = MICRO_MODELS.map((name) => join(root, name));
+  if (model !== undefined) await writeMicroModel(model);
+  if (lora !== undefined) await writeMicroLora(lora);
+  if (control !== undefined) await writeMicroControlNet(control);
+  return { folders, remove: () => rm(root, { recursive: true }) };
+}
+
 /** As the command line's, but that it keeps few pictures: else the store of results would be what grows. */
-function createSoakEngine(): Engine {
+function createSoakEngine(folders: Readonly<Record<string, string>>): Engine {
   const refuse = (): Promise<never> =>
     Promise.reject(fail('unsupportedParameter', 'The soak needs no pictures but PNG.'));
   return createEngine({
     runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
-    openTree: (name) => folderTree(name === BUNDLED ? BUNDLED_MODEL : join(GOLDEN, SOAK_MODELS[name] ?? name)),
+    openTree: (name) => folderTree(folders[name] ?? name),
     encodePicture: refuse,
     pictures: {
       fetch: refuse,

@@ -5,15 +5,18 @@
 import type { Engine } from '../../src/pipeline/engine.js';
 import { randomFrom } from './fuzz-random.js';
 import { fitLine, type Line, type Point } from './soak-line.js';
-import { planSoak, REFERENCE, type Planned, type SoakTask } from './soak-plan.js';
+import { planSoak, REFERENCES, type Planned, type SoakSet, type SoakTask } from './soak-plan.js';
 
 /** What is held at one moment; the engine's GPU memory comes besides. */
 export type Measured = Readonly<Record<string, number>>;
 
 export interface SoakOptions {
   readonly engine: Engine;
+  readonly set: SoakSet;
   /** To be made at least, the reference pictures among them. */
   readonly pictures: number;
+  /** No task is begun after so long. */
+  readonly forMs?: number | undefined;
   readonly seed: number;
   /** A picture for ControlNets, as a data URI. */
   readonly guide: string;
@@ -39,7 +42,7 @@ const BETWEEN = 2;
 const WARM_UP = 0.4;
 
 export async function soakPictures(options: SoakOptions): Promise<SoakResult> {
-  const { engine, pictures, seed, guide, measure, allowed, onPicture } = options;
+  const { engine, set, pictures, forMs = Infinity, seed, guide, measure, allowed, onPicture } = options;
   const random = randomFrom(seed);
   const measured: { readonly x: number; readonly values: Measured }[] = [];
   const problems: string[] = [];
@@ -54,9 +57,10 @@ export async function soakPictures(options: SoakOptions): Promise<SoakResult> {
     onPicture?.(made);
     return hashes;
   };
-  while (made < pictures) {
-    for (let i = 0; i < BETWEEN; i++) await run(planSoak(random, tasks - measured.length, guide));
-    const [hash = 'none'] = await run({ task: REFERENCE, abortAfter: undefined });
+  const start = performance.now();
+  while (made < pictures && performance.now() - start < forMs) {
+    for (let i = 0; i < BETWEEN; i++) await run(planSoak(set, random, tasks - measured.length, guide));
+    const [hash = 'none'] = await run({ task: REFERENCES[set], abortAfter: undefined });
     wanted ??= hash;
     if (hash !== wanted) problems.push(`after ${made} pictures the reference picture has other bytes`);
     const { gpuBytes, gpuBuffers } = engine.memory();

@@ -1,7 +1,11 @@
 /** @file What a soak asks for: tasks of changing models, sizes, schedulers, add-ons and counts, decided by chance that a seed repeats. Data only. */
 import type { Random } from './fuzz-random.js';
 
-/** Name in requests → path in the tests' folder `golden`. The bundled model comes besides. */
+/** `tiny`: several models and every kind of add-on. `micro`: one model as small as can be, for software adapters. */
+export const SOAK_SETS = ['tiny', 'micro'] as const;
+export type SoakSet = (typeof SOAK_SETS)[number];
+
+/** Name in requests → path in the tests' folder `golden`, of the set `tiny`. The bundled model comes besides. */
 export const SOAK_MODELS: Readonly<Record<string, string>> = {
   'sd15-tiny': 'models/sd15-tiny',
   'lcm-tiny': 'models/lcm-tiny',
@@ -14,6 +18,9 @@ export const SOAK_MODELS: Readonly<Record<string, string>> = {
   'vae-sd15-b': 'models/vae-sd15-b',
   'vae-taesd': 'models/vae-taesd',
 };
+
+/** Names of the set `micro`, whose files are written anew each time. */
+export const MICRO_MODELS = ['micro', 'micro-lora', 'micro-control'] as const;
 
 export const BUNDLED = 'darkroom:1@1';
 export const SOAK_GUIDE = 'cases/controlnet-window-steps/guide-0.png';
@@ -35,7 +42,7 @@ const TASK = {
 } as const;
 
 /** The picture that is made again and again: its bytes, and the memory after it, must stay the same. */
-export const REFERENCE: SoakTask = {
+const REFERENCE: SoakTask = {
   ...TASK,
   model: 'sd15-tiny',
   width: 128,
@@ -45,6 +52,11 @@ export const REFERENCE: SoakTask = {
   scheduler: 'Euler a',
   numberResults: 1,
 };
+
+export const REFERENCES = {
+  tiny: REFERENCE,
+  micro: { ...REFERENCE, model: 'micro', steps: 1 },
+} as const satisfies Record<SoakSet, SoakTask>;
 
 const SCHEDULERS = [
   'Default',
@@ -59,8 +71,34 @@ const SCHEDULERS = [
 ] as const;
 const SIZES = [128, 192, 256] as const;
 
-/** @param guide a picture as a data URI @param all every kind of task in turn, so that all were seen after so many */
-export function planSoak(random: Random, nth: number, guide: string): Planned {
+/** @param nth kinds of tasks come in turn, so that all were seen after so many @param guide a picture as a data URI */
+export function planSoak(set: SoakSet, random: Random, nth: number, guide: string): Planned {
+  return set === 'micro' ? planMicro(random, guide) : planTiny(random, nth, guide);
+}
+
+function planMicro(random: Random, guide: string): Planned {
+  const net = { model: 'micro-control', guideImage: guide, weight: 0.6, controlMode: 'balanced' };
+  const task: SoakTask = {
+    ...TASK,
+    model: 'micro',
+    width: random.pick([128, 192]),
+    height: random.pick([128, 192]),
+    steps: 1,
+    seed: 1 + random.int(1000),
+    CFGScale: random.pick([1, 4]),
+    numberResults: 1,
+    scheduler: random.pick(SCHEDULERS),
+    ...(random.chance(0.4) ? { lora: [{ model: 'micro-lora', weight: random.pick([-0.5, 0.4, 1]) }] } : {}),
+    ...(random.chance(0.3) ? { controlNet: [net] } : {}),
+  };
+  return { task, abortAfter: abort(random) };
+}
+
+function abort(random: Random): number | undefined {
+  return random.chance(0.25) ? 1 + random.int(12) : undefined;
+}
+
+function planTiny(random: Random, nth: number, guide: string): Planned {
   const model = [BUNDLED, 'sd15-tiny', 'sd15-tiny', 'lcm-tiny', 'sdxl-tiny', 'sd15-tiny'][nth % 6] ?? 'sd15-tiny';
   const numberResults = random.pick([1, 1, 2]);
   const task: SoakTask = {
@@ -76,7 +114,7 @@ export function planSoak(random: Random, nth: number, guide: string): Planned {
     ...(model === 'sd15-tiny' ? addOns(random, guide) : {}),
     ...(model === 'sdxl-tiny' ? lora(random, ['lora-sdxl-kohya']) : {}),
   };
-  return { task, abortAfter: random.chance(0.25) ? 1 + random.int(12) : undefined };
+  return { task, abortAfter: abort(random) };
 }
 
 function addOns(random: Random, guide: string): Readonly<Record<string, unknown>> {

@@ -12,11 +12,13 @@ import { decodeWithCanvas } from '../../src/image/decode.js';
 import { createDarkroom, type Darkroom, type RunOptions } from '../../src/index.js';
 import { encodeWithCanvas } from '../../src/image/encode.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
+import type { ModelTree } from '../../src/pipeline/library.js';
 import type { Fit } from '../../src/pipeline/fit.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 import type { Memory } from '../../src/runtime/ledger.js';
 import type { RuntimeInfo } from '../../src/runtime/runtime.js';
 import type { GoldenFolder } from '../../test/golden-runner/files.js';
+import { fileWithConfigs } from '../lib/file-with-configs.js';
 import type { GuideFacts, PictureFacts, UploadFacts } from '../lib/response.js';
 import type { WirePicture } from '../../src/pipeline/events.js';
 import type { Outcome } from '../../test/golden-runner/report.js';
@@ -33,10 +35,17 @@ export interface EngineOptions {
   readonly backend: Backend;
   /** Model name → key of a served folder. */
   readonly models: Readonly<Record<string, string>>;
+  /** Key of a diffusers folder that models of one file take their configs, tokenizers and missing parts from. */
+  readonly base?: string;
   readonly observeDevice?: (device: GPUDevice) => void;
 }
 
-export function createPageEngine({ backend, models, observeDevice }: EngineOptions): Engine {
+export function createPageEngine({ backend, models, base, observeDevice }: EngineOptions): Engine {
+  const openTree = (name: string): ModelTree => {
+    const tree = treeOf(folderUrl(models[name] ?? name));
+    const given = base === undefined || tree.file === undefined ? undefined : treeOf(`${folderUrl(base)}/`);
+    return given === undefined ? tree : { ...fileWithConfigs(tree, given), companions: [given] };
+  };
   return createEngine({
     runtime: {
       backend,
@@ -45,7 +54,7 @@ export function createPageEngine({ backend, models, observeDevice }: EngineOptio
       gpu: navigator.gpu,
       ...(observeDevice ? { observeDevice } : {}),
     },
-    openTree: (name) => treeOf(folderUrl(models[name] ?? name)),
+    openTree,
     encodePicture: encodeWithCanvas,
     pictures: {
       fetch: (url, init) => fetch(url, init),
@@ -164,12 +173,13 @@ const goldens: GoldenFolder = {
 let current: { readonly key: string; readonly engine: Engine } | undefined;
 
 async function runGolden(name: string, backend: Backend): Promise<Outcome> {
-  return runCase(goldens, name, async (models) => {
-    const key = JSON.stringify([backend, models]);
+  return runCase(goldens, name, async (models, base) => {
+    const key = JSON.stringify([backend, models, base]);
     if (current?.key !== key) {
       await current?.engine.dispose();
       const keys = Object.fromEntries(Object.entries(models).map(([model, path]) => [model, `goldens/${path}`]));
-      current = { key, engine: createPageEngine({ backend, models: keys }) };
+      const options = { backend, models: keys, ...(base === undefined ? {} : { base: `goldens/${base}` }) };
+      current = { key, engine: createPageEngine(options) };
     }
     return current.engine;
   });

@@ -1,6 +1,6 @@
 /** @file The soak inside headless Chromium, on the GPU. Heap sizes come from the driving script, which has the developer tools. */
 import { soakPictures, type Measured, type SoakResult } from '../lib/soak-pictures.js';
-import { BUNDLED, SOAK_MODELS } from '../lib/soak-plan.js';
+import type { SoakSet } from '../lib/soak-plan.js';
 import type { Harness } from './harness.js';
 
 /**
@@ -14,13 +14,16 @@ const PROGRESS = 'reportPicture';
 
 /** @param options.seed decides everything @param options.guide a picture as a data URI */
 async function run(options: {
+  readonly set: SoakSet;
   readonly pictures: number;
+  readonly forMs: number | undefined;
   readonly seed: number;
   readonly guide: string;
+  /** Model name → key of a served folder. */
+  readonly models: Readonly<Record<string, string>>;
 }): Promise<SoakResult> {
   const { createPageEngine } = Reflect.get(globalThis, 'harness') as Harness;
-  const keys = Object.entries(SOAK_MODELS).map(([name, path]) => [name, `golden/${path}`] as const);
-  const engine = createPageEngine({ backend: 'webgpu', models: { ...Object.fromEntries(keys), [BUNDLED]: 'bundled' } });
+  const engine = createPageEngine({ backend: 'webgpu', models: options.models });
   const measure = async (): Promise<Measured> => ({
     heapBytes: await (Reflect.get(globalThis, HEAP) as () => Promise<number>)(),
   });

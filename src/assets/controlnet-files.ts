@@ -113,7 +113,7 @@ function layoutOf(name: string, tensors: TensorShapes): WeightLayout {
 
 /** What the shapes do not tell is the family's, and the family is told by the width of the text states. */
 function configOf(weights: WeightFile, family: FileContents['family']): unknown {
-  if (family !== undefined) {
+  if (family !== undefined && family !== 'flux') {
     return controlNetConfig((internal) => weights.find(internal)?.shape, FAMILY_FACTS[family], weights.name);
   }
   throw fail('invalidModelFile', `${weights.name}: its text states have a width that no known model has.`, {

@@ -27,11 +27,6 @@ export interface GgufFile {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
-/** Whether a file of this name is opened as GGUF. */
-export function isGgufName(name: string): boolean {
-  return /\.gguf(?:[?#].*)?$/i.test(name);
-}
-
 /** More of either than any file has. */
 const MAX_ENTRIES = 1 << 20;
 /** What ggml allows. */
@@ -66,7 +61,8 @@ export async function openGguf(source: ByteSource, signal?: AbortSignal, onBytes
   return { name, metadata, tensors: byName };
 }
 
-function isGguf([g0, g1, u, f]: Uint8Array): boolean {
+/** Whether a file with these first bytes is opened as GGUF. */
+export function isGguf([g0, g1, u, f]: Uint8Array): boolean {
   return g0 === 0x47 && g1 === 0x47 && u === 0x55 && f === 0x46;
 }
 

@@ -2,9 +2,10 @@
 import { DTYPE_BYTES, elementCount } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import type { Factor, Factors, Form } from '../models/lora/form.js';
+import type { ChangeRows } from '../models/lora/flux-addresses.js';
 import { showKey, type LoraTensor } from '../models/lora/keys.js';
 import { decodeFloats } from './floats.js';
-import { expandCore, multiply, transpose } from './lora-algebra.js';
+import { expandCore, kroneckerRows, multiply, pickRows, transpose } from './lora-algebra.js';
 import type { TensorInfo } from './safetensors.js';
 import type { ByteSource } from './source.js';
 import type { Delta, Matrix, Product } from './weight-change.js';
@@ -15,21 +16,33 @@ export interface LoraTensors {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
 }
 
+export interface ReadDeltaOptions {
+  /** Only these rows, in the order of the layer. */
+  readonly rows?: ChangeRows | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** @throws invalidModelFile naming the tensor (not finite, not floats), downloadFailed, aborted */
-export async function readDelta(form: Form, file: LoraTensors, signal?: AbortSignal): Promise<Delta> {
+export async function readDelta(
+  form: Form,
+  file: LoraTensors,
+  { rows, signal }: ReadDeltaOptions = {},
+): Promise<Delta> {
+  // the rows of a product are those of its left factor
+  const cut = ({ left, right }: Product): Product => ({ left: pickRows(left, rows), right });
   switch (form.kind) {
     case 'product':
-      return { kind: 'product', factor: await readFactors(form.factor, file, signal) };
+      return { kind: 'product', factor: cut(await readFactors(form.factor, file, signal)) };
     case 'hadamard': {
-      const first = await readFactors(form.first, file, signal);
-      return { kind: 'hadamard', first, second: await readFactors(form.second, file, signal) };
+      const first = cut(await readFactors(form.first, file, signal));
+      return { kind: 'hadamard', first, second: cut(await readFactors(form.second, file, signal)) };
     }
     case 'kronecker': {
       const left = await readFactor(form.left, file, signal);
-      return { kind: 'kronecker', left, right: await readFactor(form.right, file, signal) };
+      return kroneckerRows(left, await readFactor(form.right, file, signal), rows);
     }
     case 'full':
-      return { kind: 'full', values: await readMatrix(form.values, file, signal) };
+      return { kind: 'full', values: pickRows(await readMatrix(form.values, file, signal), rows) };
     default:
       return form satisfies never;
   }

@@ -1,12 +1,13 @@
 /** @file A LoRA or LyCORIS file: opened by its header alone, then turned into changes of a model's weights that read their factors when asked. */
 import { fail } from '../base/errors.js';
-import type { CheckpointFamily } from '../models/checkpoint-families.js';
 import { detectFile } from '../models/detect.js';
+import type { ModelFamily } from '../models/families.js';
 import { parseAdapterConfig, type AdapterConfig } from '../models/lora/adapter-config.js';
 import type { NetworkWeights } from '../models/lora/addresses.js';
 import { showKey } from '../models/lora/keys.js';
 import { matchLora, type MatchedChange } from '../models/lora/match.js';
 import { parseJson } from './json.js';
+import { asColumn, pickRows } from './lora-algebra.js';
 import { readDelta, readScalar, readValues, type LoraTensors } from './lora-factors.js';
 import { findLoraFile } from './lora-tree.js';
 import { openSafetensors, type SafetensorsFile } from './safetensors.js';
@@ -21,7 +22,7 @@ export interface LoraFile {
   /** Continues "NAME is …": `a LoRA for Stable Diffusion XL`. */
   readonly what: string;
   /** Where the header shows it. */
-  readonly family: CheckpointFamily | undefined;
+  readonly family: ModelFamily | undefined;
   /**
    * The changes of these networks' weights. Reads the alphas (one number per layer), no factors.
    * @throws incompatibleLora (another architecture), invalidModelFile (parts missing, shapes that do not fit together, alpha not finite
@@ -82,14 +83,16 @@ export async function openLora(
 }
 
 function toChange(change: MatchedChange, scale: number, file: LoraTensors): WeightChange {
-  const { form, magnitude, weight } = change;
+  const { form, magnitude, weight, place } = change;
+  const { rows } = place;
   return {
     tensor: weight,
     scale,
     rescales: magnitude !== undefined,
     async read(signal) {
-      const delta = await readDelta(form, file, signal);
-      return magnitude === undefined ? { delta } : { delta, rowNorms: await readValues(magnitude.name, file, signal) };
+      const delta = await readDelta(form, file, { rows, signal });
+      if (magnitude === undefined) return { delta };
+      return { delta, rowNorms: pickRows(asColumn(await readValues(magnitude.name, file, signal)), rows).values };
     },
   };
 }

@@ -42,3 +42,24 @@ export interface ModelFiles {
   /** Refiner: the last time id is an aesthetic score. */
   readonly requiresAestheticsScore: boolean;
 }
+
+/**
+ * A FLUX.1 model's files. The transformer's weights have the names of diffusers' FluxTransformer2DModel, whatever file they are in; there is no
+ * second CLIP encoder, and the first gives only its pooled output.
+ */
+export interface FluxFiles {
+  readonly architecture: 'flux';
+  readonly name: string;
+  readonly card: ModelCard | undefined;
+  readonly transformer: ComponentFiles;
+  readonly clip: EncoderFiles;
+  readonly t5: ComponentFiles & { readonly tokenizer: TokenizerFiles };
+  readonly vae: ComponentFiles;
+  /** `scheduler_config.json`. */
+  readonly scheduler: unknown;
+  /** What whoever asked should be told, one sentence each: which parts are another model's. */
+  readonly warnings?: readonly string[];
+}
+
+/** What can be opened; told apart by `architecture`. */
+export type AnyModelFiles = ModelFiles | FluxFiles;

@@ -1,7 +1,7 @@
 /** @file `model_index.json`: which pipeline a diffusers folder is, and of which classes its parts are. */
 import { fail } from '../base/errors.js';
 import { fields, show } from '../base/fields.js';
-import type { Architecture } from './model-files.js';
+import type { AnyModelFiles } from './model-files.js';
 
 /** A part's library and class, e.g. `['diffusers', 'UNet2DConditionModel']`. */
 export type ComponentClass = readonly [library: string, name: string];
@@ -9,7 +9,7 @@ export type ComponentClass = readonly [library: string, name: string];
 export interface ModelIndex {
   /** `_class_name`. */
   readonly pipeline: string;
-  readonly architecture: Architecture;
+  readonly architecture: AnyModelFiles['architecture'];
   /** Folder → class, of the parts that are there (`[null, null]` means left out). */
   readonly components: ReadonlyMap<string, ComponentClass>;
   readonly forceZerosForEmptyPrompt: boolean;
@@ -26,7 +26,8 @@ const OTHER_PIPELINES: readonly (readonly [beginning: string, model: string])[] 
   ['StableDiffusionUpscale', 'an upscaling model'],
   ['StableDiffusionLatentUpscale', 'an upscaling model'],
   ['Flux2', 'a FLUX.2 model'],
-  ['Flux', 'a FLUX.1 model'],
+  ['FluxFill', 'a FLUX.1 Fill model'],
+  ['Flux', 'a variant of FLUX.1'],
   ['HiDream', 'a HiDream model'],
   ['ZImage', 'a Z-Image model'],
   ['PixArt', 'a PixArt model'],
@@ -35,26 +36,38 @@ const OTHER_PIPELINES: readonly (readonly [beginning: string, model: string])[] 
   ['Wan', 'a Wan video model'],
 ];
 
-/** The pipelines that can be run: what they are, and the classes of the parts that pictures need. */
-const PIPELINES: Readonly<
-  Record<string, { readonly architecture: Architecture; readonly encoders: readonly (1 | 2)[] }>
-> = {
-  StableDiffusionPipeline: { architecture: 'sd', encoders: [1] },
-  LatentConsistencyModelPipeline: { architecture: 'sd', encoders: [1] },
-  StableDiffusionXLPipeline: { architecture: 'sdxl', encoders: [1, 2] },
-  StableDiffusionXLImg2ImgPipeline: { architecture: 'sdxl-refiner', encoders: [2] },
-};
+const CLIP = ['CLIPTextModel'];
+const PROJECTED = ['CLIPTextModelWithProjection'];
+const CLIP_TOKENIZERS = ['CLIPTokenizer', 'CLIPTokenizerFast'];
+const T5_TOKENIZERS = ['T5TokenizerFast', 'T5Tokenizer'];
+const VAE = ['AutoencoderKL', 'AutoencoderTiny'];
+const UNET = { unet: ['UNet2DConditionModel'], vae: VAE } as const;
+const FIRST = { text_encoder: CLIP, tokenizer: CLIP_TOKENIZERS } as const;
+const SECOND = { text_encoder_2: PROJECTED, tokenizer_2: CLIP_TOKENIZERS } as const;
 
-const TOKENIZERS = ['CLIPTokenizer', 'CLIPTokenizerFast'];
-
-function partsOf(encoders: readonly (1 | 2)[]): Readonly<Record<string, readonly string[]>> {
-  return {
-    unet: ['UNet2DConditionModel'],
-    vae: ['AutoencoderKL', 'AutoencoderTiny'],
-    ...(encoders.includes(1) ? { text_encoder: ['CLIPTextModel'], tokenizer: TOKENIZERS } : {}),
-    ...(encoders.includes(2) ? { text_encoder_2: ['CLIPTextModelWithProjection'], tokenizer_2: TOKENIZERS } : {}),
-  };
+/** A pipeline that can be run. */
+interface Pipeline {
+  readonly architecture: AnyModelFiles['architecture'];
+  /** Folder → the classes that it may be of, of the parts that pictures need. */
+  readonly parts: Readonly<Record<string, readonly string[]>>;
 }
+
+const PIPELINES: Readonly<Record<string, Pipeline>> = {
+  StableDiffusionPipeline: { architecture: 'sd', parts: { ...UNET, ...FIRST } },
+  LatentConsistencyModelPipeline: { architecture: 'sd', parts: { ...UNET, ...FIRST } },
+  StableDiffusionXLPipeline: { architecture: 'sdxl', parts: { ...UNET, ...FIRST, ...SECOND } },
+  StableDiffusionXLImg2ImgPipeline: { architecture: 'sdxl-refiner', parts: { ...UNET, ...SECOND } },
+  FluxPipeline: {
+    architecture: 'flux',
+    parts: {
+      transformer: ['FluxTransformer2DModel'],
+      vae: VAE,
+      ...FIRST,
+      text_encoder_2: ['T5EncoderModel'],
+      tokenizer_2: T5_TOKENIZERS,
+    },
+  },
+};
 
 /**
  * @param where names the file in messages
@@ -71,8 +84,7 @@ export function parseModelIndex(json: unknown, where: string): ModelIndex {
       return component === undefined ? [] : [[part, component] as const];
     }),
   );
-  const parts = partsOf(pipeline.encoders);
-  for (const [part, classes] of Object.entries(parts)) checkPart(components.get(part), part, classes, where);
+  for (const [part, classes] of Object.entries(pipeline.parts)) checkPart(components.get(part), part, classes, where);
   if (!components.has('scheduler')) throw f.error('scheduler', 'a [library, class] pair');
   return {
     pipeline: name,
@@ -112,7 +124,7 @@ function unsupportedPipeline(pipeline: string, where: string): Error {
     `${where} is of ${show(pipeline)}: ${model}. Only ${Object.keys(PIPELINES).join(', ')} can be run.`,
     {
       parameter: 'model',
-      hint: 'Use a model of Stable Diffusion 1.x, 2.x or XL in diffusers format.',
+      hint: 'Use a model of Stable Diffusion 1.x, 2.x or XL or FLUX.1 in diffusers format.',
     },
   );
 }

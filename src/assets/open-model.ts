@@ -2,20 +2,23 @@
 import { fail } from '../base/errors.js';
 import { FAMILY_FACTS } from '../models/checkpoint-families.js';
 import { detectFile, VAE_PREFIX } from '../models/detect.js';
+import { detectFluxFile } from '../models/flux-file.js';
 import { AUTOENCODER_LAYOUT, UNET_LAYOUT } from '../models/layouts/diffusers.js';
 import { readDiffusersFolder } from './diffusers-folder.js';
+import { readFluxFile, type FluxSingleFileOptions } from './flux-single-file.js';
+import { unlessAborted, weightFilesOf } from './flux-parts.js';
 import { openUnlessMarkup } from './file-kind.js';
-import type { Architecture, ComponentFiles, ModelFiles } from './model-files.js';
-import { openSafetensors } from './safetensors.js';
+import type { AnyModelFiles, Architecture, ComponentFiles, ModelFiles } from './model-files.js';
 import { readSingleFile, vaeConfig, viewVae, type SingleFileOptions } from './single-file.js';
 import type { ByteSource, FileTree } from './source.js';
 import { CONFIG_LIMIT, readJson } from './text-file.js';
 import { readVaeFolder } from './vae-files.js';
+import { openTensorFile } from './weight-tensors.js';
 import { viewWeights } from './weights.js';
 
 export { openControlNetFiles } from './controlnet-files.js';
 
-export type OpenModelOptions = SingleFileOptions;
+export type OpenModelOptions = SingleFileOptions & FluxSingleFileOptions;
 
 /**
  * Everything of a model but its weights. A tree with model_index.json is a diffusers folder; else its one .safetensors file (over a URL,
@@ -24,13 +27,23 @@ export type OpenModelOptions = SingleFileOptions;
  * @throws missingModelFile, unsupportedModel (says what the file is instead), invalidModelFile, pickleRefused, invalidModelConfig,
  *   downloadFailed, aborted
  */
-export async function openModelFiles(tree: FileTree, options: OpenModelOptions = {}): Promise<ModelFiles> {
+export async function openModelFiles(tree: FileTree, options: OpenModelOptions = {}): Promise<AnyModelFiles> {
   const { signal } = options;
   const isFolder = tree.file === undefined && (await openUnlessMarkup(tree, 'model_index.json', signal)) !== undefined;
   if (isFolder) return readDiffusersFolder(tree, signal);
   const found = await findFile(tree, signal);
-  if (found !== undefined) return readSingleFile(found.tree, found.source, options);
-  return readDiffusersFolder(tree, signal); // says what a folder needs
+  if (found === undefined) return readDiffusersFolder(tree, signal); // says what a folder needs
+  const file = await openTensorFile(found.source, signal);
+  const flux = detectFluxFile(file.tensors);
+  return flux === undefined ? readSingleFile(found.tree, file, options) : readFluxFile(found.tree, file, flux, options);
+}
+
+/** `files`, where only Stable Diffusion will do. @throws unsupportedModel */
+export function stableDiffusion(files: AnyModelFiles): ModelFiles {
+  if (files.architecture !== 'flux') return files;
+  throw fail('unsupportedModel', `${files.name} is a FLUX.1 model; Stable Diffusion 1.x, 2.x or XL was expected.`, {
+    parameter: 'model',
+  });
 }
 
 /**
@@ -50,23 +63,23 @@ export async function openVaeFiles(
   const found = await findFile(tree, signal);
   if (found === undefined) return readVaeFolder(tree, signal); // says what a folder needs
   const { source } = found;
-  const { tensors: infos, metadata } = await openSafetensors(source, signal);
-  const contents = detectFile({ tensors: infos, metadata });
+  const file = await openTensorFile(source, signal);
+  const contents = detectFile(file);
   const isCheckpoint = contents.kind === 'checkpoint' && contents.hasVae;
   if (contents.kind !== 'vae' && !isCheckpoint) {
     const [what, hint] =
       contents.kind === 'checkpoint' ? ['a checkpoint without its VAE', ''] : [contents.what, contents.hint];
     throw fail('unsupportedModel', `${source.name} is ${what}, not a VAE.`, { parameter: 'vae', hint });
   }
-  const file = { name: source.name, tensors: new Map([...infos].map(([name, info]) => [name, { ...info, source }])) };
-  const tiny = infos.get(TINY_FIRST);
+  const { tensors } = file;
+  const tiny = tensors.get(TINY_FIRST);
   if (tiny !== undefined) {
-    const weights = viewWeights(file.name, file.tensors, UNET_LAYOUT); // its names are today's, as a UNet's are
+    const weights = viewWeights(file.name, tensors, UNET_LAYOUT); // its names are today's, as a UNet's are
     return { config: await tinyConfig(found.tree, tiny.shape, signal), open: () => Promise.resolve(weights) };
   }
-  const isDiffusers = infos.has('decoder.conv_norm_out.weight');
-  const prefix = infos.has(`${VAE_PREFIX}decoder.conv_in.weight`) ? VAE_PREFIX : '';
-  const weights = isDiffusers ? viewWeights(file.name, file.tensors, AUTOENCODER_LAYOUT) : viewVae(file, prefix);
+  const isDiffusers = tensors.has('decoder.conv_norm_out.weight');
+  const prefix = tensors.has(`${VAE_PREFIX}decoder.conv_in.weight`) ? VAE_PREFIX : '';
+  const weights = isDiffusers ? viewWeights(file.name, tensors, AUTOENCODER_LAYOUT) : viewVae(file, prefix);
   const given = await openUnlessMarkup(
     found.tree,
     isCheckpoint ? 'config/vae/config.json' : 'config/config.json',
@@ -108,7 +121,7 @@ async function findFile(tree: FileTree, signal: AbortSignal | undefined): Promis
   }
   const listed = await tree.list?.(signal);
   const name = lastSegment(tree.name);
-  const path = listed === undefined ? `${name}.safetensors` : chooseFile(listed, name, tree);
+  const path = listed === undefined ? `${name}.safetensors` : await chooseFile(listed, name, { tree, signal });
   const source = path === undefined ? undefined : await openUnlessMarkup(tree, path, signal);
   if (source !== undefined) return { tree, source };
   const { asFile } = tree;
@@ -121,22 +134,43 @@ function lastSegment(name: string): string {
   return name.replace(/\/+$/, '').replace(/^.*\//s, '');
 }
 
-const PICKLE = /\.(ckpt|pth?|bin|gguf)$/i;
+const WEIGHTS = /\.(safetensors|gguf)$/i;
+const PICKLE = /\.(ckpt|pth?|bin)$/i;
 
-/** Among files that are in no folder: the one named like the tree, or the only one; a pickle where there is nothing else, to be refused. */
-function chooseFile(paths: readonly string[], name: string, tree: FileTree): string | undefined {
+interface Place {
+  readonly tree: FileTree;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Among files that are in no folder: the one named like the tree, the only one, or the only one that is a model, beside files of parts; a pickle
+ * where there is nothing else, to be refused.
+ */
+async function chooseFile(paths: readonly string[], name: string, place: Place): Promise<string | undefined> {
   const here = paths.filter((path) => !path.includes('/'));
-  const weights = here.filter((path) => /\.safetensors$/i.test(path));
+  const weights = here.filter((path) => WEIGHTS.test(path));
   const named = weights.find((path) => path.toLowerCase() === `${name}.safetensors`.toLowerCase());
   if (named !== undefined || weights.length === 1) return named ?? weights[0];
   if (weights.length === 0) return here.find((path) => PICKLE.test(path));
+  const models = await modelsAmong(weightFilesOf(weights), place);
+  if (models.length === 1) return models[0];
   const some = weights.slice(0, 5).join(', ') + (weights.length > 5 ? ', …' : '');
+  const count = models.length === 0 ? '' : `, ${models.length} of them models`;
   throw fail(
     'unsupportedModel',
-    `${tree.name} holds ${weights.length} .safetensors files (${some}); one was expected.`,
-    {
-      parameter: 'model',
-      hint: 'Give the one file, or a diffusers folder with its model_index.json.',
-    },
+    `${place.tree.name} holds ${weights.length} .safetensors or .gguf files (${some})${count}; one model was expected.`,
+    { parameter: 'model', hint: 'Give the one file, or a diffusers folder with its model_index.json.' },
   );
+}
+
+/** Those that are whole models, or FLUX.1's transformer; what cannot be read is none. */
+async function modelsAmong(paths: readonly string[], { tree, signal }: Place): Promise<readonly string[]> {
+  const models: string[] = [];
+  for (const path of paths) {
+    const source = await openUnlessMarkup(tree, path, signal);
+    const file = source && (await openTensorFile(source, signal).catch(unlessAborted));
+    if (file === undefined) continue;
+    if (detectFluxFile(file.tensors) !== undefined || detectFile(file).kind === 'checkpoint') models.push(path);
+  }
+  return models;
 }

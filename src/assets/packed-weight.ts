@@ -2,7 +2,8 @@
 import { fail } from '../base/errors.js';
 import { show } from '../base/fields.js';
 import { packedSizes, packRows, type PackedRows, type PackingFormat } from '../base/packed-matrix.js';
-import { readTensorRows } from './read-tensor.js';
+import { packBlocks, packsExactly } from './gguf-packing.js';
+import { readTensorBytes, readTensorRows } from './read-tensor.js';
 import type { OnBytes } from './source.js';
 import type { WeightFile } from './weights.js';
 
@@ -14,7 +15,7 @@ export interface ReadPackedOptions {
 }
 
 /**
- * The matrix `name`, `[out, in]`, as `MatMulNBits` takes it.
+ * The matrix `name`, `[out, in]`, as `MatMulNBits` takes it; of a file of few bits code for code where that can be (see `gguf-packing.ts`).
  * @throws missingWeight, invalidModelFile (no matrix of finite floats), downloadFailed, aborted
  */
 export async function readPackedWeight(
@@ -29,6 +30,10 @@ export async function readPackedWeight(
   const [rows, columns, ...more] = tensor.shape;
   if (rows === undefined || columns === undefined || more.length > 0) {
     throw fail('invalidModelFile', `${where} is [${tensor.shape.join(', ')}]; a matrix was expected.`);
+  }
+  if (tensor.transposed === undefined && packsExactly(tensor.dtype, format)) {
+    const { signal, onBytes } = options;
+    return packBlocks(await readTensorBytes(tensor, { where, signal, onBytes }), tensor.dtype, columns, format);
   }
   const sizes = packedSizes(rows, columns, format);
   const [codes, scales] = [new Uint8Array(sizes.codes), new Float32Array(sizes.scales)];

@@ -72,29 +72,51 @@ export async function readTensorBytes(
   throw fail('invalidModelFile', `${where} is kept in blocks of type ${dtype}, which cannot be transposed.`);
 }
 
-/** float32 bytes of the rows that are decoded at a time. */
-const ROWS_BYTES = 4 << 20;
+/** Bytes of the values that are decoded at a time: enough that a read costs little beside its bytes. */
+const PIECE_BYTES = 8 << 20;
+
+export type ReadPiecesOptions = ReadTensorOptions & { readonly maxBytes?: number };
 
 /**
- * The rows of a tensor as float32, some at a time, in order; the last piece may be smaller. What is held is `maxBytes` of float32 and what they
- * are decoded from, or one row. A transposed matrix comes in one piece.
- * @throws invalidModelFile, downloadFailed, aborted
+ * The rows of a tensor in type `as`, some at a time, in order; the last piece may be smaller. What is held is two pieces of `maxBytes` and what
+ * they are decoded from (the next one is read while the caller works), or two rows. A transposed matrix comes in one piece.
+ * @throws invalidModelFile (not floats; too large for float16), downloadFailed, aborted
  */
-export async function* readTensorRows(
+export async function* readTensorPieces<A extends FloatType>(
   tensor: WeightTensor,
-  { maxBytes = ROWS_BYTES, ...options }: ReadTensorOptions & { readonly maxBytes?: number },
-): AsyncGenerator<Float32Array> {
+  as: A,
+  { maxBytes = PIECE_BYTES, ...options }: ReadPiecesOptions,
+): AsyncGenerator<FloatArrays[A]> {
   const [rows = 1, ...row] = tensor.shape;
   if (tensor.transposed === true || tensor.shape.length === 0) {
-    yield await readTensor(tensor, 'float32', options);
+    yield await readTensor(tensor, as, options);
     return;
   }
-  const step = Math.max(1, Math.floor(maxBytes / (4 * Math.max(1, elementCount(row)))));
-  for (const [from, to] of runs(rows, tensor.swapped === true)) {
-    for (let first = from; first < to; first += step) {
-      yield await readStored(cutRows(tensor, first, Math.min(to, first + step), options.where), 'float32', options);
-    }
+  const step = Math.max(1, Math.floor(maxBytes / (VALUE_BYTES[as] * Math.max(1, elementCount(row)))));
+  const cuts = runs(rows, tensor.swapped === true).flatMap(([from, to]) =>
+    Array.from(
+      { length: Math.ceil((to - from) / step) },
+      (_, i) => [from + i * step, Math.min(to, from + (i + 1) * step)] as const,
+    ),
+  );
+  const read = (at: number): Promise<FloatArrays[A]> | undefined => {
+    const cut = cuts[at];
+    return cut && readStored(cutRows(tensor, ...cut, options.where), as, options);
+  };
+  let next = read(0);
+  for (let at = 1; next !== undefined; at++) {
+    const piece = await next;
+    next = read(at);
+    next?.catch(() => undefined); // it is thrown when it is waited for, if the caller goes on
+    yield piece;
   }
+}
+
+const VALUE_BYTES = { float32: 4, float16: 2 } as const satisfies Record<FloatType, number>;
+
+/** {@link readTensorPieces} of float32. */
+export function readTensorRows(tensor: WeightTensor, options: ReadPiecesOptions): AsyncGenerator<Float32Array> {
+  return readTensorPieces(tensor, 'float32', options);
 }
 
 /** Rows of the file in the order that is wanted. */

@@ -4,7 +4,6 @@
  */
 import { fail } from '../base/errors.js';
 import { fields } from '../base/fields.js';
-import { parseCard, type ModelCard } from '../models/card.js';
 import {
   FAMILY_FACTS,
   FAMILY_SCHEDULERS,
@@ -21,15 +20,13 @@ import { ldmAutoencoderLayout, readLdmAutoencoderLevels } from '../models/layout
 import { ldmUNetLayout, readLdmUNetBlocks } from '../models/layouts/ldm-unet.js';
 import { tensorsUnder, withPrefix, type WeightLayout } from '../models/layouts/layout.js';
 import { OPEN_CLIP_LAYOUT } from '../models/layouts/open-clip.js';
+import { configFolder, firstCard, readOptionalJson } from './beside-file.js';
 import { CLIP_VOCABULARY_SIZE, readClipTokenizer } from './clip-tokenizer-files.js';
-import { openUnlessMarkup } from './file-kind.js';
 import type { ComponentFiles, EncoderFiles, ModelFiles } from './model-files.js';
 import { parseModelIndex } from './model-index.js';
-import { openSafetensors } from './safetensors.js';
-import type { ByteSource, FileTree } from './source.js';
-import { CONFIG_LIMIT, readJson } from './text-file.js';
+import type { FileTree } from './source.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
-import type { WeightTensors } from './weight-tensors.js';
+import type { TensorFile, WeightTensors } from './weight-tensors.js';
 import { viewWeights, type WeightFile } from './weights.js';
 
 export interface SingleFileOptions {
@@ -49,25 +46,23 @@ interface Context extends SingleFileOptions {
 }
 
 /**
- * Reads a checkpoint's header and what lies beside it; no weights.
- * @param tree the folder that `source` is in
+ * A checkpoint whose header is read, with what lies beside it; no weights.
+ * @param tree the folder that the file is in
  * @throws unsupportedModel saying what else the file is, invalidModelFile, pickleRefused, missingModelFile, invalidModelConfig,
  *   downloadFailed, aborted
  */
 export async function readSingleFile(
   tree: FileTree,
-  source: ByteSource,
+  { name, tensors, metadata }: TensorFile,
   options: SingleFileOptions,
 ): Promise<ModelFiles> {
   const { signal } = options;
-  const { tensors: infos, metadata } = await openSafetensors(source, signal);
-  const tensors: WeightTensors = new Map([...infos].map(([name, info]) => [name, { ...info, source }]));
   const found = detectFile({ tensors, metadata });
   if (found.kind !== 'checkpoint') {
     const code = found.kind === 'unknown' ? 'invalidModelFile' : 'unsupportedModel';
-    throw fail(code, `${source.name} is ${found.what}, not a checkpoint.`, { parameter: 'model', hint: found.hint });
+    throw fail(code, `${name} is ${found.what}, not a checkpoint.`, { parameter: 'model', hint: found.hint });
   }
-  const context: Context = { ...options, name: source.name, tensors, configs: await configFolder(tree, signal) };
+  const context: Context = { ...options, name, tensors, configs: await configFolder(tree, signal) };
   return readCheckpoint(tree, found, context);
 }
 
@@ -79,7 +74,7 @@ async function readCheckpoint(tree: FileTree, found: Checkpoint, context: Contex
   return {
     name: context.name,
     architecture: facts.architecture,
-    card: await readCard(tree, context),
+    card: await firstCard([tree, context.configs], context.signal),
     unet,
     vae: await readVae(found, context),
     encoders,
@@ -89,18 +84,8 @@ async function readCheckpoint(tree: FileTree, found: Checkpoint, context: Contex
   };
 }
 
-/** `config/`, when it has a model_index.json. */
-async function configFolder(tree: FileTree, signal: AbortSignal | undefined): Promise<FileTree | undefined> {
-  if ((await openUnlessMarkup(tree, 'config/model_index.json', signal)) === undefined) return undefined;
-  return {
-    name: `${tree.name}/config`,
-    open: (path, openSignal, onBytes) => tree.open(`config/${path}`, openSignal, onBytes),
-  };
-}
-
-async function readConfig({ configs, signal }: Context, path: string): Promise<unknown> {
-  const source = configs && (await openUnlessMarkup(configs, path, signal));
-  return source && readJson(source, CONFIG_LIMIT, signal);
+function readConfig({ configs, signal }: Context, path: string): Promise<unknown> {
+  return readOptionalJson(configs, path, signal);
 }
 
 async function readFlags(
@@ -211,14 +196,6 @@ function trainedAs(prediction: PredictionType | 'sample'): PredictionType {
 /** A latent consistency model's UNet. */
 function hasGuidanceEmbedding(unet: unknown): boolean {
   return fields(unet, 'unet/config.json').has('time_cond_proj_dim');
-}
-
-async function readCard(tree: FileTree, { configs, signal }: Context): Promise<ModelCard | undefined> {
-  for (const folder of [tree, configs]) {
-    const source = folder && (await openUnlessMarkup(folder, 'card.json', signal));
-    if (source !== undefined) return parseCard(await readJson(source, CONFIG_LIMIT, signal), source.name);
-  }
-  return undefined;
 }
 
 function view({ name, tensors }: Context, layout: WeightLayout): WeightFile {

@@ -48,4 +48,4 @@ export interface AppliedChange extends WeightChange {
 }
 
 /** The networks that a file may change. */
-export type ChangedNetwork = 'unet' | 'encoder1' | 'encoder2';
+export type ChangedNetwork = 'unet' | 'encoder1' | 'encoder2' | 'transformer';

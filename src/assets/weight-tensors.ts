@@ -7,7 +7,7 @@ import { fail } from '../base/errors.js';
 import { fields, show } from '../base/fields.js';
 import type { RowPart, WeightPlace } from '../models/layouts/layout.js';
 import { storedBytes, type StoredType } from './floats.js';
-import { isGgufName, openGguf } from './gguf.js';
+import { isGguf, openGguf } from './gguf.js';
 import { openSafetensors } from './safetensors.js';
 import type { ByteSource, FileTree, OnBytes } from './source.js';
 import { readJson, TABLE_LIMIT } from './text-file.js';
@@ -37,16 +37,19 @@ const SHARD_NAME = /^[\w-][\w.-]*\.safetensors$/;
 
 /** A whole file: its tensors, and what its header says besides. */
 export interface TensorFile {
+  /** For messages. */
+  readonly name: string;
   readonly tensors: WeightTensors;
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** Reads the header of a safetensors file, or of a GGUF file (`….gguf`). @throws invalidModelFile, pickleRefused, unsupportedModel */
+/** Reads the header of a safetensors file or of a GGUF file; its first bytes tell which. @throws invalidModelFile, pickleRefused, unsupportedModel */
 export async function openTensorFile(source: ByteSource, signal?: AbortSignal, onBytes?: OnBytes): Promise<TensorFile> {
-  const open = isGgufName(source.name) ? openGguf : openSafetensors;
+  const magic = await source.read(0, Math.min(4, source.size), signal);
+  const open = isGguf(magic) ? openGguf : openSafetensors;
   const { tensors, metadata } = await open(source, signal, onBytes);
   const entries = [...tensors].map(([name, tensor]): readonly [string, WeightTensor] => [name, { ...tensor, source }]);
-  return { tensors: new Map(entries), metadata };
+  return { name: source.name, tensors: new Map(entries), metadata };
 }
 
 /** All tensors of one file. @throws as {@link openTensorFile} */

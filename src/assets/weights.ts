@@ -5,7 +5,7 @@ import { show } from '../base/fields.js';
 import { isJunkWeight, type WeightLayout } from '../models/layouts/layout.js';
 import { openUnlessMarkup } from './file-kind.js';
 import type { FloatArrays } from './floats.js';
-import { readTensor, readTensorBytes } from './read-tensor.js';
+import { readTensor, readTensorBytes, readTensorPieces } from './read-tensor.js';
 import type { FileTree, OnBytes } from './source.js';
 import {
   openShards,
@@ -29,6 +29,16 @@ export interface WeightFile {
   find(name: string): WeightTensor | undefined;
   /** The values as float32, or as float16 bits. @throws missingWeight, invalidModelFile (not floats; too large for float16) */
   read<A extends FloatType>(name: string, as: A, signal?: AbortSignal, onBytes?: OnBytes): Promise<FloatArrays[A]>;
+  /**
+   * The same in pieces, in order, of which two are held at a time whatever the tensor's size; an array of no values gives none or an empty one.
+   * Absent in files that are made up as they are read. @throws as `read`
+   */
+  pieces?<A extends FloatType>(
+    name: string,
+    as: A,
+    signal?: AbortSignal,
+    onBytes?: OnBytes,
+  ): AsyncIterable<FloatArrays[A]>;
   /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`, without its scale. @throws missingWeight */
   bytes(name: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
 }
@@ -136,6 +146,8 @@ export function viewWeights(name: string, all: WeightTensors, layout: WeightLayo
     find,
     bytes: async (internal, signal, onBytes) =>
       readTensorBytes(demand(internal), { where: where(internal), signal, onBytes }),
+    pieces: (internal, as, signal, onBytes) =>
+      readTensorPieces(demand(internal), as, { where: where(internal), signal, onBytes }),
     read: async (internal, as, signal, onBytes) =>
       readTensor(demand(internal), as, { where: where(internal), signal, onBytes }),
   };

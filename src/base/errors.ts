@@ -40,6 +40,8 @@ export type Parameter =
   | 'OutputQuality'
   | 'IncludeCost'
   | 'PromptWeighting'
+  | 'TrueCFGScale'
+  | 'MaxSequenceLength'
   | 'SeedImage'
   | 'MaskImage'
   | 'MaskMargin'

@@ -3,7 +3,14 @@
  * tools read (infotext.ts) and under `darkroom` as the exact request in JSON; read back from either. May import base and request.
  */
 import type { ImageInput } from '../request/image-reference.js';
-import type { ImageInferenceTask, PromptWeighting, RefinerRequest, WeightedModel } from '../request/task.js';
+import type {
+  ControlMode,
+  ControlNetRequest,
+  ImageInferenceTask,
+  PromptWeighting,
+  RefinerRequest,
+  WeightedModel,
+} from '../request/task.js';
 import { parseInfotext, toInfotext } from './infotext.js';
 
 /** Everything that decided one picture: the checked task with the plan's choices filled in and this picture's own seed. */
@@ -37,9 +44,17 @@ export interface RestoredRequest {
   readonly vae?: string;
   readonly promptWeighting?: PromptWeighting;
   readonly refiner?: RefinerRequest;
+  /** Those whose guide image is a UUID or a URL; a guide that was sent inline is not in the text. */
+  readonly controlNet?: readonly RestoredControlNet[];
   readonly lora?: readonly WeightedModel[];
   readonly embeddings?: readonly WeightedModel[];
 }
+
+/** One entry of `controlNet[]`; the guide image is a UUID or a URL. */
+export type RestoredControlNet = Partial<Omit<ControlNetRequest, 'guideImage'>> & {
+  readonly model: string;
+  readonly guideImage: string;
+};
 
 /** `ignored` names what the text held but a request cannot say, e.g. "Hires upscale". */
 export interface Restored {
@@ -48,6 +63,8 @@ export interface Restored {
 }
 
 const PROMPT_WEIGHTINGS = ['compel', 'sdEmbeds'] as const satisfies readonly PromptWeighting[];
+const CONTROL_MODES = ['prompt', 'controlnet', 'balanced'] as const satisfies readonly ControlMode[];
+const WINDOW = ['startStep', 'startStepPercentage', 'endStep', 'endStepPercentage'] as const;
 
 /** References longer than this are pictures written out in full; they are left out of the text. */
 const MAX_REFERENCE = 2048;
@@ -105,18 +122,21 @@ function parseJson(text: string): Restored | undefined {
   const refiner = refinerOf(json['refiner']);
   const lora = weightedModels(json['lora']);
   const embeddings = weightedModels(json['embeddings']);
+  const controlNet = controlNets(json['controlNet']);
   const request = {
     ...pick(json, 'string', ['positivePrompt', 'negativePrompt', 'model', 'scheduler', 'vae']),
     ...pick(json, 'number', ['width', 'height', 'steps', 'CFGScale', 'seed', 'clipSkip']),
     ...(typeof json['seed'] === 'string' && /^\d{1,19}$/.test(json['seed']) ? { seed: json['seed'] } : {}),
     ...(weighting === undefined ? {} : { promptWeighting: weighting }),
     ...(refiner === undefined ? {} : { refiner }),
+    ...(controlNet.length > 0 ? { controlNet } : {}),
     ...(lora.length > 0 ? { lora } : {}),
     ...(embeddings.length > 0 ? { embeddings } : {}),
   };
   if (Object.keys(request).length === 0) return undefined;
+  const isIncomplete = lengthOf(json['controlNet']) > controlNet.length;
   const unread = ['promptWeighting', 'refiner', 'controlNet'].filter(
-    (key) => json[key] !== undefined && !(key in request),
+    (key) => json[key] !== undefined && (!(key in request) || (key === 'controlNet' && isIncomplete)),
   );
   return { request, ignored: unread };
 }
@@ -170,4 +190,19 @@ function weightedModels(list: unknown): readonly WeightedModel[] {
       ? [{ model: entry['model'], weight: entry['weight'] }]
       : [],
   );
+}
+
+const lengthOf = (list: unknown): number => (Array.isArray(list) ? list.length : 0);
+
+/** Entries that can be asked for again: with a model, and a guide image that the text names. */
+function controlNets(list: unknown): readonly RestoredControlNet[] {
+  if (!Array.isArray(list)) return [];
+  return list.flatMap((entry: unknown) => {
+    if (!isObject(entry)) return [];
+    const { model, guideImage } = entry;
+    if (typeof model !== 'string' || typeof guideImage !== 'string' || !isShort(guideImage)) return [];
+    const mode = CONTROL_MODES.find((known) => known === entry['controlMode']);
+    const controlMode = mode === undefined ? {} : { controlMode: mode };
+    return [{ model, guideImage, ...pick(entry, 'number', ['weight', ...WINDOW]), ...controlMode }];
+  });
 }

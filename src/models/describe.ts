@@ -8,7 +8,7 @@ import { LATENT_RGB, type ModelFamily } from './families.js';
 /** What this needs of a model's files; all of it, more may be there. */
 export interface DescribedFiles {
   readonly name: string;
-  readonly architecture: 'sd' | 'sdxl' | 'sdxl-refiner';
+  readonly architecture: 'sd' | 'sdxl' | 'sdxl-refiner' | 'flux';
   /** The folder's own `card.json`. */
   readonly card: ModelCard | undefined;
   /** The folder's own `scheduler_config.json`. */
@@ -20,6 +20,7 @@ const FAMILIES_OF = {
   sd: ['sd1', 'sd2'],
   sdxl: ['sdxl'],
   'sdxl-refiner': ['sdxl-refiner'],
+  flux: ['flux'],
 } as const satisfies Readonly<Record<DescribedFiles['architecture'], readonly ModelFamily[]>>;
 
 /**

@@ -31,6 +31,11 @@ export interface ModelDetails extends CardFields {
   /** How the model was made to need few steps: brings its own default steps, CFG and scheduler. */
   readonly distillation?: Distillation;
   readonly overrides?: ModelOverrides;
+  /**
+   * References of models, or URLs of files, that give a FLUX.1 checkpoint of one file its text encoders, tokenizers and VAE, the first that has each.
+   * Default: FLUX.1 schnell's repo on the Hub for models that come over the network, none for picked files.
+   */
+  readonly companions?: readonly string[];
 }
 
 /** {@link ModelDetails}, checked and sorted: what describes, in one place, and what beats the files, in another. */
@@ -38,6 +43,7 @@ export interface ModelRecord {
   readonly category?: ModelCategory;
   readonly card: CardFields;
   readonly overrides: ModelOverrides;
+  readonly companions?: readonly string[];
 }
 
 /**
@@ -50,6 +56,7 @@ export function parseDetails(json: unknown, where: string): ModelRecord {
   const overrides = f.has('overrides') ? parseOverrides(fields(f.raw('overrides'), `${where}: "overrides"`)) : {};
   return {
     ...(f.has('category') ? { category: f.oneOf('category', MODEL_CATEGORIES) } : {}),
+    ...(f.has('companions') ? { companions: f.list('companions', parseCompanion) } : {}),
     ...recordOf(parseCardFields(f), distillation, overrides),
   };
 }
@@ -81,8 +88,10 @@ export function mergeRecords(under: ModelRecord, over: ModelRecord): ModelRecord
   const scheduler = { ...under.overrides.scheduler, ...over.overrides.scheduler };
   const defaults = { ...under.overrides.defaults, ...over.overrides.defaults };
   const category = over.category ?? under.category;
+  const companions = over.companions ?? under.companions;
   return {
     ...(category === undefined ? {} : { category }),
+    ...(companions === undefined ? {} : { companions }),
     card: mergeCards(under.card, over.card),
     overrides: {
       ...under.overrides,
@@ -91,6 +100,11 @@ export function mergeRecords(under: ModelRecord, over: ModelRecord): ModelRecord
       ...(Object.keys(scheduler).length > 0 ? { scheduler } : {}),
     },
   };
+}
+
+function parseCompanion(value: unknown, where: string): string {
+  if (typeof value === 'string' && value.trim() !== '') return value;
+  throw fail('invalidModelConfig', `${where} must be a model's reference or a URL, got ${show(value)}.`);
 }
 
 function parseOverrides(f: Fields): ModelOverrides {

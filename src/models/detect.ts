@@ -3,6 +3,7 @@
  * without reading a tensor. A checkpoint comes with its family and what the header says of its training, anything else with advice.
  */
 import { FAMILY_FACTS, type CheckpointFamily, type PredictionType } from './checkpoint-families.js';
+import type { ModelFamily } from './families.js';
 import { FOREIGN_FILES } from './foreign-files.js';
 import { readLdmUNetBlocks } from './layouts/ldm-unet.js';
 import { tensorsUnder, type TensorShapes } from './layouts/layout.js';
@@ -30,7 +31,7 @@ export interface Checkpoint {
 export interface OtherFile {
   readonly kind: 'lora' | 'controlnet' | 'embedding' | 'vae' | 'textEncoder' | 'unet' | 'other' | 'unknown';
   /** Of add-ons, where it shows. */
-  readonly family?: CheckpointFamily;
+  readonly family?: ModelFamily;
   /** Continues "NAME is …", e.g. `a LoRA for Stable Diffusion XL`. */
   readonly what: string;
   /** What it can be used for. */
@@ -50,7 +51,7 @@ export function detectFile(header: FileHeader): FileContents {
 const UNKNOWN: OtherFile = {
   kind: 'unknown',
   what: 'a file without any weights that are known',
-  hint: 'Models are Stable Diffusion 1, 2 or XL, as a diffusers folder or as one checkpoint file.',
+  hint: 'Models are Stable Diffusion 1, 2 or XL or FLUX.1, as a diffusers folder or as one checkpoint file.',
 };
 
 function hasUNet({ tensors }: FileHeader): boolean {
@@ -164,7 +165,7 @@ function isEmbedding(tensors: TensorShapes): boolean {
 
 function describe(kind: OtherFile['kind'], what: string, hint: string, tensors: TensorShapes): OtherFile {
   const names = [...tensors.keys()];
-  if (names.some((name) => FLUX_ADD_ON.test(name))) return { kind, what: `${what} for FLUX.1`, hint: 'It is for another model.' };
+  if (names.some((name) => FLUX_ADD_ON.test(name))) return { kind, family: 'flux', what: `${what} for FLUX.1`, hint };
   const family = familyOfAddOn(tensors);
   return family === undefined ? { kind, what, hint } : { kind, family, what: `${what} for ${FAMILY_FACTS[family].name}`, hint };
 }

@@ -15,7 +15,7 @@ export function fluxTransformerConfig(shapeOf: ShapeOf, where: string): Json {
   const published = ROPE_AXES.reduce((sum, axis) => sum + axis, 0);
   if (headDim !== published || width % headDim !== 0) {
     throw fail('unsupportedModel', `${where}: ${width} channels in heads of ${headDim}; heads of ${published} were expected.`, {
-      hint: 'Put the model’s config.json beside the file.',
+      hint: 'Put its configs beside the file: config/model_index.json, config/transformer/config.json, ….',
     });
   }
   return {

@@ -3,27 +3,29 @@ import { UNET_LAYOUT } from './layouts/diffusers.js';
 import { FLUX_LAYOUT } from './layouts/flux.js';
 import { withPrefix, type TensorShapes, type WeightLayout } from './layouts/layout.js';
 
+/** What a model needs besides its transformer. */
+export const FLUX_PARTS = ['clip', 't5', 'vae'] as const;
+export type FluxPart = (typeof FLUX_PARTS)[number];
+
 /** What a file with FLUX.1's transformer holds. */
 export interface FluxFile {
   /** Where the transformer's weights are. */
   readonly transformer: WeightLayout;
   /** Guidance-distilled (dev): the guidance scale is an input. */
   readonly guidance: boolean;
-  /** What comes before the names of the other parts, where the file has them. */
-  readonly clip?: string;
-  readonly t5?: string;
-  readonly vae?: string;
 }
 
 /** ComfyUI's and diffusers' prefixes; published files have none. */
 const PREFIXES = ['', 'model.diffusion_model.', 'diffusion_model.', 'transformer.'];
 
 /** Layers that all of FLUX.1 have, but none of its relatives (FLUX.2, Chroma, HunyuanVideo) under these names. */
-const LAYERS = ['x_embedder', 'context_embedder', 'time_text_embed.text_embedder.linear_1', 'transformer_blocks.0.attn.to_q'];
-
-const CLIP_PREFIX = 'text_encoders.clip_l.transformer.';
-const T5_PREFIX = 'text_encoders.t5xxl.transformer.';
-const VAE_PREFIXES = ['vae.', 'first_stage_model.'];
+const LAYERS = [
+  'x_embedder',
+  'context_embedder',
+  'time_text_embed.text_embedder.linear_1',
+  'transformer_blocks.0.attn.to_q',
+  'norm_out.linear', // which its ControlNets lack
+];
 
 /** `undefined` when the file has no such transformer. */
 export function detectFluxFile(tensors: TensorShapes): FluxFile | undefined {
@@ -34,19 +36,31 @@ export function detectFluxFile(tensors: TensorShapes): FluxFile | undefined {
         transformer.places(`${layer}.weight`).some(({ name }) => tensors.has(name));
       if (!LAYERS.every(has)) continue;
       const guidance = has('time_text_embed.guidance_embedder.linear_1');
-      return { transformer, guidance, ...otherParts(tensors) };
+      return { transformer, guidance };
     }
   }
   return undefined;
 }
 
-function otherParts(tensors: TensorShapes): Omit<FluxFile, 'transformer' | 'guidance'> {
-  const clip = tensors.has(`${CLIP_PREFIX}text_model.embeddings.token_embedding.weight`);
-  const t5 = tensors.has(`${T5_PREFIX}encoder.final_layer_norm.weight`);
-  const vae = VAE_PREFIXES.find((prefix) => tensors.has(`${prefix}decoder.conv_in.weight`));
-  return {
-    ...(clip ? { clip: CLIP_PREFIX } : {}),
-    ...(t5 ? { t5: T5_PREFIX } : {}),
-    ...(vae === undefined ? {} : { vae }),
-  };
+/** What comes before the names of a part; files of one part have nothing there. */
+const PART_PREFIXES = {
+  clip: ['', 'text_encoders.clip_l.transformer.'],
+  t5: ['', 'text_encoders.t5xxl.transformer.'],
+  vae: ['', 'vae.', 'first_stage_model.'],
+} as const;
+
+/** A tensor of each part that nothing else has; T5's also by its name in GGUF files. */
+const MARKS = {
+  clip: ['text_model.embeddings.token_embedding.weight'],
+  t5: ['encoder.final_layer_norm.weight', 'enc.output_norm.weight'],
+  vae: ['decoder.conv_in.weight'],
+} as const;
+
+/** The other parts of a model that a file holds, each with what comes before its names. */
+export function detectFluxParts(tensors: TensorShapes): Readonly<Partial<Record<FluxPart, string>>> {
+  const found = FLUX_PARTS.flatMap((part) => {
+    const prefix = PART_PREFIXES[part].find((start) => MARKS[part].some((mark) => tensors.has(start + mark)));
+    return prefix === undefined ? [] : [[part, prefix] as const];
+  });
+  return Object.fromEntries(found);
 }

@@ -2,14 +2,15 @@
 import type { OtherFile } from './detect.js';
 
 const NOT_HERE = 'It cannot be run here.';
+const AS_MODEL = 'Use it as model.';
 const AS_VAE = 'Use it as vae, with a model.';
 const IN_FOLDER = 'It is one part of a model: use the whole diffusers folder, or the full checkpoint.';
 
 /** In this order: the first whose mark is in the file. */
 export const FOREIGN_FILES: readonly { readonly has: RegExp; readonly file: OtherFile }[] = [
   other(/(^|\.)double_stream_modulation_img\./, 'a FLUX.2 transformer', NOT_HERE),
-  other(/(^|\.)double_blocks\.0\.(img_attn|img_mod)/, 'a FLUX.1 transformer', NOT_HERE),
-  other(/(^|\.)single_transformer_blocks\.0\.attn\.to_q/, 'a FLUX.1 transformer (diffusers names)', NOT_HERE),
+  other(/(^|\.)double_blocks\.0\.(img_attn|img_mod)/, 'a FLUX.1 transformer', AS_MODEL),
+  other(/(^|\.)single_transformer_blocks\.0\.attn\.to_q/, 'a FLUX.1 transformer (diffusers names)', AS_MODEL),
   other(/(^|\.)joint_blocks\.0\./, 'a Stable Diffusion 3 transformer', NOT_HERE),
   other(/(^|\.)double_stream_blocks\.0\./, 'a HiDream transformer', NOT_HERE),
   other(/(^|\.)noise_refiner\.0\./, 'a Z-Image or Lumina transformer', NOT_HERE),

@@ -7,6 +7,7 @@ import { airKey, formatAir, parseModelReference, type ParsedReference } from './
 import { BUNDLED_MODELS } from './bundled.js';
 import type { KnownModel } from './cards/known.js';
 import { mergeRecords, parseDetails, type ModelCategory, type ModelRecord } from './details.js';
+import { FLUX_COMPANIONS } from './flux-facts.js';
 import { fileAddress, hubPlaceOf, hubUrl, parseHubUrl } from './hub.js';
 import { hubAddress, knownByKey, knownByPlace, recordOfKnown } from './known-models.js';
 import { notFound } from './not-found.js';
@@ -42,6 +43,8 @@ export interface ResolvedModel extends ModelRecord {
   readonly key: string;
   readonly reference: string;
   readonly source: ModelSource;
+  /** References of models that give it the parts that its files lack; they are looked into only when some are missing. */
+  readonly companions: readonly string[];
   /** What whoever asked should be told, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -103,8 +106,16 @@ export function resolve(registry: ModelRegistry, reference: string, wanted: Want
   const found = registered(registry, parsed) ?? fromHub(parsed, parameter) ?? fromUrl(parsed);
   if (found === undefined) throw notFound(registry, parsed, formatReference(parsed), parameter);
   checkCategory(found, parsed, wanted);
-  return found;
+  return { ...found, companions: companionsOf(found) };
 }
+
+/** As registered; else those of FLUX.1, for models that come over the network. A picked file asks nothing of a server. */
+function companionsOf({ companions, source, reference }: Found): readonly string[] {
+  if (companions !== undefined) return companions;
+  return source.kind === 'url' ? FLUX_COMPANIONS.filter((companion) => companion !== reference) : [];
+}
+
+type Found = Omit<ResolvedModel, 'companions'> & Pick<ModelRecord, 'companions'>;
 
 /** The same for all forms of one reference. */
 export function referenceKey(parsed: ParsedReference): string {
@@ -136,7 +147,7 @@ function formatReference(parsed: ParsedReference): string {
   }
 }
 
-function registered(registry: ModelRegistry, parsed: ParsedReference): ResolvedModel | undefined {
+function registered(registry: ModelRegistry, parsed: ParsedReference): Found | undefined {
   const key = referenceKey(parsed);
   const entry = registry.get(key);
   if (entry === undefined) return undefined;
@@ -144,7 +155,7 @@ function registered(registry: ModelRegistry, parsed: ParsedReference): ResolvedM
   return { ...record, key: earlier === 0 ? key : `${key}#${earlier}`, reference, source, warnings: [] };
 }
 
-function fromHub(parsed: ParsedReference, parameter: string): ResolvedModel | undefined {
+function fromHub(parsed: ParsedReference, parameter: string): Found | undefined {
   if (parsed.kind !== 'air') return undefined;
   const key = airKey(parsed.air);
   const isRepo = parsed.air.source === 'huggingface';
@@ -157,7 +168,7 @@ function fromHub(parsed: ParsedReference, parameter: string): ResolvedModel | un
   return { ...recordOf(known), key, reference, source: { kind: 'url', url }, warnings: isRepo ? [] : unverified(known) };
 }
 
-function fromUrl(parsed: ParsedReference): ResolvedModel | undefined {
+function fromUrl(parsed: ParsedReference): Found | undefined {
   if (parsed.kind !== 'url') return undefined;
   const url = fileAddress(parsed.url);
   const place = parseHubUrl(url);
@@ -187,7 +198,7 @@ function unverified(known: KnownModel | undefined): readonly string[] {
 }
 
 function elsewhere(known: KnownModel & { readonly kind: 'elsewhere' }, parameter: string): Error {
-  return fail('unsupportedModel', `${known.air} is ${known.name}, ${known.what}; that family is not supported.`, {
+  return fail('unsupportedModel', `${known.air} is ${known.name}, ${known.what}; models of its kind are not supported.`, {
     parameter,
     type: 'string',
   });
@@ -204,7 +215,7 @@ const CATEGORY_OF_TYPE: Readonly<Record<string, ModelCategory>> = {
   controlnet: 'controlnet',
 };
 
-function checkCategory(found: ResolvedModel, parsed: ParsedReference, { category = 'checkpoint', parameter = 'model' }: Wanted): void {
+function checkCategory(found: Found, parsed: ParsedReference, { category = 'checkpoint', parameter = 'model' }: Wanted): void {
   const type = parsed.kind === 'air' ? parsed.air.type : undefined;
   const is = found.category ?? (type !== undefined && Object.hasOwn(CATEGORY_OF_TYPE, type) ? CATEGORY_OF_TYPE[type] : undefined);
   if (is === undefined || is === category) return;

@@ -39,26 +39,41 @@ const DISPATCHES_PER_SUBMIT = 16;
  * and outputs are given back. A buffer that was given back is not used again before the next submit.
  */
 export function runOnPool(before: BufferPool, graph: Graph, binding: RunBinding = {}): PooledRun {
-  const pool = openPool(before);
+  return planRun(graph, binding)(before);
+}
+
+/** {@link runOnPool} of a graph that is run many times: what does not depend on the pool is found out once. */
+export function planRun(graph: Graph, binding: RunBinding = {}): (before: BufferPool) => PooledRun {
   const buffers = planBuffers(graph, binding);
   const onDevice = ({ name }: NamedValue): boolean => binding.onDevice?.has(name) === true;
+  const staged = (values: readonly NamedValue[]): readonly number[] =>
+    values.flatMap((value) => (onDevice(value) ? [] : [bufferBytes(valueBytes(value.value))]));
+  const [uploads, readbacks] = [staged(graph.inputs), staged(graph.outputs)];
   const end = graph.nodes.length;
   const starting = groupBy(buffers, ({ from }) => from);
   const ending = groupBy(buffers, ({ to }) => to);
+  const nodes = executionOrder(graph).map((node, at) => ({
+    taken: (starting.get(at) ?? []).filter(({ kept }) => !(kept && binding.given)),
+    own: temporaryBytes(node, binding),
+    dispatches: dispatchCount(node, binding),
+    given: ending.get(at) ?? [],
+  }));
 
-  for (const { bytes } of starting.get(-1) ?? []) pool.take(bytes);
-  for (const input of graph.inputs) if (!onDevice(input)) pool.stage(bufferBytes(valueBytes(input.value)));
-  executionOrder(graph).forEach((node, at) => {
-    const own = temporaryBytes(node, binding);
-    for (const { bytes, kept } of starting.get(at) ?? []) if (!(kept && binding.given)) pool.take(bytes);
-    for (const bytes of own) pool.take(bytes);
-    pool.dispatch(dispatchCount(node, binding));
-    for (const bytes of own) pool.giveBack(bytes);
-    for (const { bytes } of ending.get(at) ?? []) pool.giveBack(bytes);
-  });
-  for (const output of graph.outputs) if (!onDevice(output)) pool.stage(bufferBytes(valueBytes(output.value)));
-  for (const { bytes, kept } of ending.get(end) ?? []) if (!kept) pool.giveBack(bytes);
-  return pool.close();
+  return (before) => {
+    const pool = openPool(before);
+    for (const { bytes } of starting.get(-1) ?? []) pool.take(bytes);
+    for (const bytes of uploads) pool.stage(bytes);
+    for (const { taken, own, dispatches, given } of nodes) {
+      for (const { bytes } of taken) pool.take(bytes);
+      for (const bytes of own) pool.take(bytes);
+      pool.dispatch(dispatches);
+      for (const bytes of own) pool.giveBack(bytes);
+      for (const { bytes } of given) pool.giveBack(bytes);
+    }
+    for (const bytes of readbacks) pool.stage(bytes);
+    for (const { bytes, kept } of ending.get(end) ?? []) if (!kept) pool.giveBack(bytes);
+    return pool.close();
+  };
 }
 
 /** The pool when the outputs that a run of `graph` left on the device are disposed. */

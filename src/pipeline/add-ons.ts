@@ -2,6 +2,7 @@
 import type { AppliedChange, ChangedNetwork } from '../assets/weight-change.js';
 import type { LoraChanges } from '../assets/lora-file.js';
 import { clipTextGraph } from '../graphs/clip-text.js';
+import { fluxGraph } from '../graphs/flux.js';
 import { unetGraph } from '../graphs/unet.js';
 import type { ControlNetConfig } from '../models/configs/controlnet.js';
 import type { NetworkWeights } from '../models/lora/addresses.js';
@@ -9,7 +10,8 @@ import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
 import type { Component } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
-import type { LoadedModel } from './model.js';
+import type { FluxModel } from './flux/model.js';
+import type { LoadedModel, TextEncoder } from './model.js';
 
 export type ControlNet = Component & { readonly config: ControlNetConfig };
 
@@ -29,11 +31,16 @@ export interface AddOns {
 }
 
 /** Makes the model's networks use these LoRAs, and no others, from the next time they are loaded. */
-export function useLoras(model: LoadedModel, loras: readonly FittedLora[]): void {
+export function useLoras(model: LoadedModel | FluxModel, loras: readonly FittedLora[]): void {
   const of = (network: ChangedNetwork): readonly AppliedChange[] =>
     loras.flatMap(({ key, strength, changes }) =>
       (changes.changes.get(network) ?? []).map((change) => ({ ...change, id: `${key} ${change.tensor}`, strength })),
     );
+  if (model.architecture === 'flux') {
+    model.transformer.adapt(of('transformer'));
+    model.clip.adapt(of('encoder1'));
+    return;
+  }
   model.unet.adapt(of('unet'));
   for (const encoder of model.encoders) encoder.adapt(of(networkOf(encoder)));
 }
@@ -50,16 +57,22 @@ export function changedBy(loras: readonly FittedLora[]): ReadonlyMap<ChangedNetw
 }
 
 /** The weights that a LoRA may change, told from the configs. */
-export function changeableWeights({ unet, encoders }: LoadedModel, dialect: Dialect): readonly NetworkWeights[] {
+export function changeableWeights(model: LoadedModel | FluxModel, dialect: Dialect): readonly NetworkWeights[] {
   const options = { dialect, dtype: 'float32' } as const;
+  const textWeights = (encoder: TextEncoder): NetworkWeights => {
+    const all = { tokens: 1, hidden: [{ skip: 0, norm: true }], projected: encoder.slot === 2, masked: false };
+    return { network: networkOf(encoder), weights: weightsOf(clipTextGraph(encoder.config, all, options)) };
+  };
+  if (model.architecture === 'flux') {
+    const graph = fluxGraph(model.transformer.config, { textTokens: 1, imageTokens: 1 }, options);
+    return [{ network: 'transformer', weights: weightsOf(graph) }, textWeights(model.clip)];
+  }
+  const { unet, encoders } = model;
   const smallest = 2 ** (unet.config.blockOutChannels.length - 1);
   const shape = { batch: 1, height: smallest, width: smallest, textTokens: 1 };
   return [
     { network: 'unet', weights: weightsOf(unetGraph(unet.config, shape, options)) },
-    ...encoders.map((encoder): NetworkWeights => {
-      const all = { tokens: 1, hidden: [{ skip: 0, norm: true }], projected: encoder.slot === 2, masked: false };
-      return { network: networkOf(encoder), weights: weightsOf(clipTextGraph(encoder.config, all, options)) };
-    }),
+    ...encoders.map(textWeights),
   ];
 }
 

@@ -45,6 +45,9 @@ interface State {
   readonly statistics: GroupStatistics | undefined;
 }
 
+/** Hears of each run of a decoder in parts: how many of all are done. */
+export type OnPart = (done: number, of: number) => void;
+
 /** The graphs: the beginning, then each stage for each height of bands. */
 export function bandedGraphs({ config, width, plan }: BandedShape, dialect: Dialect): readonly Graph[] {
   const { heights, wholeBlocks } = plan;
@@ -73,21 +76,28 @@ export async function decodeBands(
   [trunk, ...models]: readonly Model[],
   latents: Float32Array,
   signal: AbortSignal | undefined,
+  onPart: OnPart = () => undefined,
 ): Promise<readonly Float32Array[]> {
   if (trunk === undefined) throw fail('internalError', 'The decoder in bands was not loaded.');
   const { heights, wholeBlocks } = plan;
   const sizes = distinct(heights);
+  const stages = bandStages(config, wholeBlocks);
   const arrays = createArena(runtime);
+  const of = 1 + stages.length * heights.length;
+  let done = 0;
+  const tell = (): void => onPart(++done, of);
   try {
     let state: State = {
       bands: await runTrunk(arrays, trunk, heights, latents, signal),
       skips: [],
       statistics: undefined,
     };
-    for (const [i, stage] of bandStages(config, wholeBlocks).entries()) {
+    tell();
+    for (const [i, stage] of stages.entries()) {
       const own = heights.map((height) => models[i * sizes.length + sizes.indexOf(height)] ?? trunk);
-      if (stage.kind === 'picture') return await runPicture(arrays, own, state, signal);
-      state = await runStage(arrays, config, { stage, models: own }, state, signal);
+      const run: StageRuns = { stage, models: own, signal, tell };
+      if (stage.kind === 'picture') return await runPicture(arrays, run, state);
+      state = await runStage(arrays, config, run, state);
     }
     throw fail('internalError', 'The decoder in bands made no picture.');
   } finally {
@@ -111,13 +121,22 @@ async function runTrunk(
   }));
 }
 
+/** The runs of one stage. */
+interface StageRuns {
+  readonly stage: BandStage;
+  /** For each band. */
+  readonly models: readonly Model[];
+  readonly signal: AbortSignal | undefined;
+  /** To be called after each. */
+  readonly tell: () => void;
+}
+
 /** One stage on all bands; frees what it read. */
 async function runStage(
   arrays: Arena,
   config: AutoencoderKLConfig,
-  { stage, models }: { readonly stage: BandStage; readonly models: readonly Model[] },
+  { stage, models, signal, tell }: StageRuns,
   state: State,
-  signal: AbortSignal | undefined,
 ): Promise<State> {
   const bands: Band[] = [];
   const skips: DeviceArray[] = [];
@@ -136,6 +155,7 @@ async function runStage(
     const kept = stage.kind === 'first' && skip === undefined ? inputs[BAND_IO.body] : undefined;
     if (stage.kind === 'first') skips.push(skip ?? inputs[BAND_IO.body]);
     for (const array of arraysOf(inputs)) if (array !== kept) arrays.free(array);
+    tell();
   }
   const { out: channels } = stage;
   const statistics = stage.measured
@@ -147,9 +167,8 @@ async function runStage(
 /** The last stage gives arrays of JavaScript. */
 async function runPicture(
   arrays: Arena,
-  models: readonly Model[],
+  { models, signal, tell }: StageRuns,
   state: State,
-  signal: AbortSignal | undefined,
 ): Promise<readonly Float32Array[]> {
   const pictures: Float32Array[] = [];
   for (const [i, model] of models.entries()) {
@@ -157,6 +176,7 @@ async function runPicture(
     const { [BAND_IO.picture]: picture = new Float32Array() } = await model.run(inputs, signal);
     pictures.push(picture);
     for (const array of arraysOf(inputs)) arrays.free(array);
+    tell();
   }
   return pictures;
 }

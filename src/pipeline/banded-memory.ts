@@ -1,48 +1,126 @@
-/** @file What decoding in bands takes of the GPU's memory, told from the config alone. Pure; follows the order of banded-decoder.ts. */
+/**
+ * @file What decoding in parts takes of the GPU's memory, told from the config alone: the runs of a decoder in bands (banded-decoder.ts) or in
+ * windows (banded-tiny.ts), in their order, and what they leave. Pure.
+ */
 import { BAND_IO, bandStages, type BandStage } from '../graphs/banded-decoder.js';
-import { EMPTY_POOL, runOnPool, type BufferPool } from '../onnx/buffer-pool.js';
+import type { AutoencoderTinyConfig } from '../models/configs/autoencoder-tiny.js';
+import { EMPTY_POOL, planRun, type BufferPool, type PooledRun } from '../onnx/buffer-pool.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import { bufferBytes, valueBytes, type RunBinding } from '../onnx/liveness.js';
 import type { Graph, NamedValue } from '../onnx/types.js';
 import { bandedGraphs, type BandedShape } from './banded-decoder.js';
+import { windowGraphs, windowHeights, type Window } from './banded-tiny.js';
+
+/** A decoder in parts. */
+export interface DecoderParts {
+  /** Each once; they share their weights, all of which are inputs. */
+  readonly graphs: readonly Graph[];
+  /** One picture. */
+  readonly runs: readonly PartRun[];
+}
+
+/** One run, and the arrays of our own on the device that come and go with it, in bytes. */
+export interface PartRun {
+  readonly graph: Graph;
+  readonly binding: RunBinding;
+  readonly run: (pool: BufferPool) => PooledRun;
+  /** Made for its outputs. */
+  readonly made: number;
+  /** Freed after it. */
+  readonly freed: number;
+}
+
+/** The runs of a decoder in bands. */
+export function bandParts(shape: BandedShape, dialect: Dialect): DecoderParts {
+  const { config, plan } = shape;
+  const graphs = bandedGraphs(shape, dialect);
+  const [trunk, ...stages] = graphs.map(bindBand);
+  const heights = [...new Set(plan.heights)];
+  const runs: PartRun[] = trunk === undefined ? [] : [{ ...trunk, freed: 0 }];
+  for (const [i, stage] of bandStages(config, plan.wholeBlocks).entries()) {
+    for (const height of plan.heights) {
+      const bound = stages[i * heights.length + heights.indexOf(height)];
+      if (bound === undefined) continue;
+      const moments = bound.graph.outputs.filter(({ name }) => name === BAND_IO.moments);
+      const read = ownInputs(bound.graph).filter(({ name }) => !staysAsSkip(stage, name));
+      runs.push({ ...bound, freed: sum(moments) + sum(read) });
+    }
+  }
+  return { graphs, runs };
+}
+
+/** The runs of a decoder in windows, which leave nothing on the device. */
+export function windowParts(
+  config: AutoencoderTinyConfig,
+  width: number,
+  windows: readonly Window[],
+  dialect: Dialect,
+): DecoderParts {
+  const graphs = windowGraphs(config, width, windows, dialect);
+  const heights = windowHeights(windows);
+  const bound = graphs.map((graph) => {
+    const binding = { turned: kernelsOf(graph) };
+    return { graph, binding, run: planRun(graph, binding), made: 0, freed: 0 };
+  });
+  return { graphs, runs: windows.flatMap(({ start, end }) => bound[heights.indexOf(end - start)] ?? []) };
+}
+
+/** In bytes. */
+export interface PartsRun {
+  /** ONNX Runtime's after two pictures; a third takes no more. */
+  readonly pool: BufferPool;
+  /** Most bytes of arrays of our own at once. */
+  readonly arrays: number;
+  /** Those and the pool, with the copies in and out, at the worst moment. */
+  readonly peak: number;
+}
+
+/** Two pictures on a device whose pool is `before`; weights are not counted. */
+export function runParts(before: BufferPool, { runs }: DecoderParts): PartsRun {
+  let pool = before;
+  let alive = 0;
+  let arrays = 0;
+  let peak = before.bytes;
+  for (const { run, made, freed } of [...runs, ...runs]) {
+    alive += made;
+    arrays = Math.max(arrays, alive);
+    const after = run(pool);
+    peak = Math.max(peak, alive + after.peakBytes);
+    ({ pool } = after);
+    alive -= freed;
+  }
+  return { pool, arrays, peak };
+}
+
+/** Bytes of the weights of a decoder in parts: kernels are not turned for good, and are there once. */
+export function partsWeights({ graphs }: DecoderParts): number {
+  const all = new Map(graphs.flatMap(({ weights }) => weights.map((weight) => [weight.name, weight] as const)));
+  return sum([...all.values()]);
+}
 
 /** In bytes. */
 export interface BandedMemory {
-  /** All weights of the decoder; kernels are not turned for good, and are there once. */
   readonly weights: number;
   /** Most bytes of bands at once, between the stages and in them. */
   readonly bands: number;
   /** What the runs leave in ONNX Runtime's pool. */
   readonly pool: number;
-  /** All of it at the worst moment, when a second picture is decoded. */
+  /** All of it at the worst moment. */
   readonly peak: number;
 }
 
-/** The decoder alone on an empty device. */
+/** The decoder in bands, alone on an empty device. */
 export function predictBands(shape: BandedShape, dialect: Dialect): BandedMemory {
-  const { config, plan } = shape;
-  const [trunk, ...graphs] = bandedGraphs(shape, dialect);
-  const heights = [...new Set(plan.heights)];
-  const weights = weightBytes(trunk === undefined ? graphs : [trunk, ...graphs]);
-  let pool: BufferPool = EMPTY_POOL;
-  let alive = 0;
-  let bands = 0;
-  const run = (graph: Graph): void => {
-    alive += sum(ownOutputs(graph));
-    bands = Math.max(bands, alive);
-    ({ pool } = runOnPool(pool, graph, bindingOf(graph)));
-  };
-  if (trunk !== undefined) run(trunk);
-  for (const [i, stage] of bandStages(config, plan.wholeBlocks).entries()) {
-    for (const height of plan.heights) {
-      const graph = graphs[i * heights.length + heights.indexOf(height)];
-      if (graph === undefined) continue;
-      run(graph);
-      alive -= sum(graph.outputs.filter(({ name }) => name === BAND_IO.moments));
-      alive -= sum(ownInputs(graph).filter(({ name }) => !staysAsSkip(stage, name)));
-    }
-  }
-  return { weights, bands, pool: pool.bytes, peak: weights + bands + pool.bytes };
+  const parts = bandParts(shape, dialect);
+  const weights = partsWeights(parts);
+  const { pool, arrays, peak } = runParts(EMPTY_POOL, parts);
+  return { weights, bands: arrays, pool: pool.bytes, peak: weights + peak };
+}
+
+function bindBand(graph: Graph): Omit<PartRun, 'freed'> {
+  const own = [...ownInputs(graph), ...ownOutputs(graph)].map(({ name }) => name);
+  const binding = { onDevice: new Set(own), given: true, turned: kernelsOf(graph) };
+  return { graph, binding, run: planRun(graph, binding), made: sum(ownOutputs(graph)) };
 }
 
 /** A residual block that keeps its width adds what its first convolution read. */
@@ -56,19 +134,8 @@ const ownInputs = ({ inputs }: Graph): readonly NamedValue[] => inputs.filter(({
 const ownOutputs = ({ outputs }: Graph): readonly NamedValue[] =>
   outputs.filter(({ name }) => name !== BAND_IO.picture);
 
-function bindingOf(graph: Graph): RunBinding {
-  return {
-    onDevice: new Set([...ownInputs(graph), ...ownOutputs(graph)].map(({ name }) => name)),
-    given: true,
-    turned: new Set(graph.weights.flatMap(({ use, value }) => (use === 'conv' ? [value] : []))),
-  };
-}
-
-/** Each weight once. */
-function weightBytes(graphs: readonly Graph[]): number {
-  const all = new Map(graphs.flatMap(({ weights }) => weights.map((weight) => [weight.name, weight] as const)));
-  return sum([...all.values()]);
-}
+const kernelsOf = ({ weights }: Graph): NonNullable<RunBinding['turned']> =>
+  new Set(weights.flatMap(({ use, value }) => (use === 'conv' ? [value] : [])));
 
 function sum(values: readonly { readonly value: NamedValue['value'] }[]): number {
   return values.reduce((total, { value }) => total + bufferBytes(valueBytes(value)), 0);

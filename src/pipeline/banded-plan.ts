@@ -27,8 +27,8 @@ export interface Whole {
   readonly info: RuntimeInfo;
 }
 
-/** A WebAssembly heap addresses 32 bits. */
-const HEAP_BYTES = 2 ** 32;
+/** A WebAssembly heap addresses 32 bits: what there is on the CPU. */
+export const HEAP_BYTES = 2 ** 32;
 
 /** Bands are of float32, as the decoder is. */
 const FLOAT32_BYTES = 4;

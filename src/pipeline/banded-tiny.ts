@@ -10,6 +10,7 @@ import { vaeScaleFactor } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
 import type { Model } from '../runtime/session.js';
+import type { OnPart } from './banded-decoder.js';
 import { BAND_BYTES, cut } from './banded-plan.js';
 import { cutBand } from './layout.js';
 
@@ -59,14 +60,15 @@ export function windowGraphs(
   windows: readonly Window[],
   dialect: Dialect,
 ): readonly Graph[] {
-  return distinctHeights(windows).map((height) =>
+  return windowHeights(windows).map((height) =>
     tinyDecoderGraph(config, { batch: 1, height, width }, { dialect, dtype: 'float32' }),
   );
 }
 
-const distinctHeights = (windows: readonly Window[]): readonly number[] => [
-  ...new Set(windows.map(({ start, end }) => end - start)),
-];
+/** The heights that occur, in the order of their graphs. */
+export function windowHeights(windows: readonly Window[]): readonly number[] {
+  return [...new Set(windows.map(({ start, end }) => end - start))];
+}
 
 /**
  * Decodes latents in the dialect's layout; gives the picture's bands from top to bottom.
@@ -80,8 +82,9 @@ export async function decodeWindows(
   models: readonly Model[],
   latents: Float32Array,
   signal: AbortSignal | undefined,
+  onPart: OnPart = () => undefined,
 ): Promise<readonly Float32Array[]> {
-  const heights = distinctHeights(windows);
+  const heights = windowHeights(windows);
   const rows = windows.at(-1)?.to ?? 0;
   const scale = vaeScaleFactor(config);
   const bands: Float32Array[] = [];
@@ -92,6 +95,7 @@ export async function decodeWindows(
     const { [VAE_IO.picture]: picture = new Float32Array() } = await model.run({ [VAE_IO.latents]: input }, signal);
     const part = { channels: config.outChannels, rows: (end - start) * scale };
     bands.push(cutBand(layout, picture, { ...part, from: (from - start) * scale, to: (to - start) * scale }));
+    onPart(bands.length, windows.length);
   }
   return bands;
 }

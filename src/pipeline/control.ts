@@ -106,8 +106,7 @@ async function openNet(
   const batch = plan.mode === 'controlnet' ? 1 : rowCount;
   const shape: ControlNetShape = { ...size, batch, rows: rowCount };
   const options = { dialect: compute.runtime.dialect, dtype: compute.dtype };
-  const hint = await hintOf(compute, net, guide, shape, run);
-  owned.push(hint);
+  const hint = await hintOf(compute, { net, guide }, shape, run, owned);
   const names = residualShapes(net.config, shape).map(({ name }) => name);
   const scales = scalesOf(plan, names.length);
   return {
@@ -140,24 +139,31 @@ function rowOf(values: Float32Array, row: number, rows: number): Float32Array {
   return values.subarray(row * length, (row + 1) * length);
 }
 
-/** The guide's features. They do not depend on the step, so a graph of their own makes them once. */
+/**
+ * The guide's features. They do not depend on the step, so a graph of their own makes them once: into an array of ours, since an output that
+ * ONNX Runtime keeps is never freed once its session is gone.
+ */
 async function hintOf(
   { runtime, dtype }: Compute,
-  net: ControlNet,
-  guide: RgbPicture,
+  { net, guide }: Pick<ControlPart, 'net' | 'guide'>,
   shape: ControlNetShape,
   run: StageRun,
+  owned: DeviceArray[],
 ): Promise<DeviceArray> {
   const { dialect } = runtime;
-  const { kept } = await net.once(
+  const [c = 0] = net.config.blockOutChannels;
+  const hint = await runtime.zeros(dialect.imageShape({ n: shape.batch, h: shape.height, w: shape.width, c }), dtype);
+  owned.push(hint);
+  await net.once(
     () => controlNetHintGraph(net.config, shape, { dialect, dtype }),
     run,
     (model) =>
-      model.runKept({ [CONTROL_IO.guide]: toDialect(dialect.layout, planesOf(guide, net.config), 3) }, run.signal),
-    [CONTROL_IO.hint],
+      model.runInto(
+        { [CONTROL_IO.guide]: toDialect(dialect.layout, planesOf(guide, net.config), 3) },
+        { [CONTROL_IO.hint]: hint },
+        run.signal,
+      ),
   );
-  const hint = kept[CONTROL_IO.hint];
-  if (hint === undefined) throw new RangeError('the hint graph keeps its output');
   return hint;
 }
 

@@ -5,7 +5,7 @@ import { toPixels, type RgbPicture } from '../image/pixels.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { bandedGraphs, decodeBands, type BandedShape } from './banded-decoder.js';
+import { bandedGraphs, decodeBands, type BandedShape, type OnPart } from './banded-decoder.js';
 import { isCut, planBands, type Tiles } from './banded-plan.js';
 import { decodeWindows, planWindows, windowGraphs } from './banded-tiny.js';
 import type { StageRun } from './conditioning.js';
@@ -23,6 +23,8 @@ type LatentSize = Pick<Plan['latent'], 'height' | 'width'>;
 export interface DecodeOptions {
   /** Default `auto`. */
   readonly tiles?: Tiles | undefined;
+  /** Whether the model's latents are shifted, as FLUX.1's are; those of Stable Diffusion are not, whatever the autoencoder's config says. */
+  readonly shifted?: boolean;
 }
 
 /**
@@ -36,13 +38,13 @@ export async function decodeLatents(
   plan: DecodePlan,
   latents: Float32Array,
   run: StageRun,
-  { tiles = 'auto' }: DecodeOptions = {},
+  { tiles = 'auto', shifted = false }: DecodeOptions = {},
 ): Promise<RgbPicture> {
   const { channels } = plan.latent;
   const { layout } = runtime.dialect;
   const decode = await loadDecoder(runtime, vae, plan.latent, run, tiles);
   return run.progress.stage('decode', async () => {
-    const input = unscale(vae.config, latents, channels);
+    const input = unscale(vae.config, latents, channels, shifted);
     run.trace?.('decode.input', input);
     const picture = await decode(toDialect(layout, input, channels));
     run.trace?.('decoded', fromDialect(layout, picture, vae.config.outChannels));
@@ -69,19 +71,20 @@ async function loadDecoder(
     async (latents) =>
       stackBands(dialect.layout, await decode(latents), config.outChannels);
 
+  const onPart: OnPart = (done, of) => run.progress.step(done, of);
   const cut = isCut(tiles, { graph, info });
   const rows = typeof tiles === 'number' ? tiles : undefined;
   if (cut && config.kind === 'tiny') {
     const windows = planWindows(config, { height, width }, rows);
     const key = `windows ${width} ${JSON.stringify(windows)}`;
     const models = await vae.loadAll(key, () => windowGraphs(config, width, windows, dialect), run);
-    return inParts((latents) => decodeWindows(dialect.layout, config, windows, models, latents, run.signal));
+    return inParts((latents) => decodeWindows(dialect.layout, config, windows, models, latents, run.signal, onPart));
   }
   const plan = cut && config.kind === 'kl' ? planBands(config, { height, width }, rows) : undefined;
   if (plan !== undefined && config.kind === 'kl') {
     const shape: BandedShape = { config, width, plan };
     const models = await vae.loadAll(`bands ${width} ${JSON.stringify(plan)}`, () => bandedGraphs(shape, dialect), run);
-    return inParts((latents) => decodeBands(runtime, shape, models, latents, run.signal));
+    return inParts((latents) => decodeBands(runtime, shape, models, latents, run.signal, onPart));
   }
   const network = await vae.load(`${height}x${width}`, graph, run);
   return async (latents) => {
@@ -96,9 +99,10 @@ function decoderGraph({ dialect }: Runtime, config: VaeConfig, height: number, w
   return config.kind === 'kl' ? vaeDecoderGraph(config, shape, options) : tinyDecoderGraph(config, shape, options);
 }
 
-/** The sampler's latents → the autoencoder's: `z/s`, or `z·std/s + mean` per channel. */
-function unscale(config: VaeConfig, latents: Float32Array, channels: number): Float32Array {
+/** The sampler's latents → the autoencoder's: `z/s` (FLUX.1: `z/s + shift`), or `z·std/s + mean` per channel. */
+function unscale(config: VaeConfig, latents: Float32Array, channels: number, shifted: boolean): Float32Array {
   const { scalingFactor } = config;
+  if (shifted && config.kind === 'kl') return latents.map((z) => Math.fround(z / scalingFactor) + config.shiftFactor);
   if (config.kind === 'tiny' || config.latentsMean === undefined || config.latentsStd === undefined) {
     return latents.map((z) => z / scalingFactor);
   }

@@ -12,6 +12,7 @@ import type { EncodePicture } from '../image/encode.js';
 import { parseRequest } from '../request/facade.js';
 import type { ImageInferenceTask, Task } from '../request/task.js';
 import { parseTasks } from '../request/tasks.js';
+import { findAdapter } from '../runtime/device.js';
 import type { Memory } from '../runtime/ledger.js';
 import {
   createRuntime,
@@ -24,15 +25,16 @@ import type { Fit } from './fit.js';
 import { generate } from './generate.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { createLibrary, type OpenTree } from './library.js';
-import { FIRST_MEANS, ONLY_MEANS, otherMeans, type Means } from './means.js';
+import { FIRST_MEANS, ONLY_MEANS, otherMeans, withinMemory, type Means } from './means.js';
 import { createOwnDevice } from './own-device.js';
 import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
 import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
-import { makePlan, type Plan } from './plan.js';
+import type { Plan } from './plan.js';
+import { planTask } from './plans.js';
 import { createPreprocess } from './preprocess/run.js';
 import { createProgress } from './progress.js';
 import type { Trace } from './trace.js';
-import { willItFit, type FitOptions } from './will-it-fit.js';
+import { fitsEasily, memoryOf, predictWays, willItFit, type FitOptions } from './will-it-fit.js';
 
 /** What the engine needs from outside; nothing in it is global. */
 export interface EngineDeps {
@@ -48,6 +50,8 @@ export interface EngineDeps {
   readonly now: () => number;
   /** What a request that names no model gets. */
   readonly defaultModel: string;
+  /** Bytes of the GPU (of the heap on the CPU) that a request may take; default: what there is. */
+  readonly memoryBudgetBytes?: number | undefined;
 }
 
 export interface RunOptions {
@@ -79,21 +83,31 @@ export interface Engine {
 }
 
 export function createEngine(deps: EngineDeps): Engine {
-  const device = createOwnDevice(
-    () => createRuntime(deps.runtime),
-    () => createLibrary(deps.openTree),
-  );
+  const { backend, gpu } = deps.runtime;
+  const device = createOwnDevice({
+    open: () => createRuntime(deps.runtime),
+    createLibrary: () => createLibrary(deps.openTree),
+    hasGpu: async () => backend !== 'wasm' && typeof (await findAdapter(gpu)) !== 'string',
+    now: deps.now,
+  });
   const pictureDeps = deps.pictures ?? memoryPictures();
+  /** Bytes that a request may take, where that is known: given, or learned from running out of them. */
+  let memory = deps.memoryBudgetBytes;
   const preprocess = createPreprocess({ getRuntime: () => device.get(), openTree: deps.openTree });
 
   /** Tries until it works or there is no other way. What ran on a device keeps its buffers while that is open: only a new one has all its memory. */
-  const attempt = async <T>(first: Means, work: (means: Means) => Promise<T>): Promise<T> => {
+  const attempt = async <T>(
+    first: Means,
+    work: (means: Means, use: (chosen: Means) => Means) => Promise<T>,
+  ): Promise<T> => {
     let means = first;
     for (;;) {
       try {
-        return await work(means);
+        return await work(means, (chosen) => (means = chosen));
       } catch (error) {
-        const next = otherMeans(await device.reasonOf(error), { ...means, dtype: usable(means, device.ready()) });
+        const reason = await device.reasonOf(error);
+        memory = learned(reason, device.ready(), memory);
+        const next = otherMeans(reason, { ...means, dtype: usable(means, device.ready()) });
         if (next.frugal || next.losses > means.losses) await device.forget();
         else await device.library().free();
         means = next;
@@ -110,17 +124,20 @@ export function createEngine(deps: EngineDeps): Engine {
     const pictures = task.controlNet.length === 0 ? await load() : await progress.stage('download', load);
     const made: WirePicture[] = [];
     let plan: Plan | undefined; // one for all attempts: it holds the seeds
-    await attempt(FIRST_MEANS, async (means) => {
+    await attempt(FIRST_MEANS, async (wanted, use) => {
       throwIfAborted(signal);
       const runtime = await device.get();
       const models = await progress.stage('load', () => device.library().open(runtime, task, signal));
       if (plan === undefined) {
-        plan = makePlan(task, models.base, deps.randomSeed);
+        plan = planTask(task, models.base, deps.randomSeed);
         options.onPlan?.(plan);
       }
+      const room = memoryOf(runtime, memory);
+      const known = room !== undefined && !fitsEasily(models, plan, room);
+      const means = known ? use(withinMemory(wanted, predictWays(runtime, models, plan), room)) : wanted;
       const warnings = [...plan.warnings, ...models.warnings, ...means.warnings, ...refuge(means, runtime)];
       const told = { ...plan, warnings };
-      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands };
+      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands, memory };
       const context = { runtime, models, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...how };
       await generate(task, told, context, made);
     });
@@ -135,6 +152,7 @@ export function createEngine(deps: EngineDeps): Engine {
   ): Promise<void> => {
     const { onEvent = () => undefined, signal } = options;
     throwIfAborted(signal);
+    await device.prepare(kindOf(task));
     const context: PictureTaskContext = { ...deps, pictures: pictureDeps, preprocess, keeper, onEvent, signal };
     switch (task.taskType) {
       case 'imageInference': {
@@ -203,12 +221,27 @@ export function createEngine(deps: EngineDeps): Engine {
         throw fail('unsupportedTaskType', `Only imageInference can be asked whether it fits, got ${task.taskType}.`);
       }
       const { openTree } = deps;
-      return willItFit({ runtime: await device.get(), openTree, gpu: deps.runtime.gpu }, task, options);
+      return willItFit({ runtime: await device.get(), openTree }, task, options);
     },
     memory: () => device.ready()?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
     stats: () => device.ready()?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
     dispose: () => device.dispose(),
   };
+}
+
+/** A GPU that ran out of memory has less than was on it then: the next task is planned for that. */
+function learned(reason: unknown, runtime: Runtime | undefined, known: number | undefined): number | undefined {
+  const full = reason instanceof DarkroomError && reason.code === 'outOfMemory';
+  if (!full || runtime === undefined || runtime.info.backend === 'wasm') return known;
+  return Math.min(known ?? Infinity, runtime.stats().peakGpuBytes);
+}
+
+/** What decides the sizes of a task's buffers, but for details. */
+function kindOf(task: Task): string {
+  if (task.taskType !== 'imageInference') return JSON.stringify(task.taskType);
+  const { model, refiner, vae, controlNet, width, height, CFGScale } = task;
+  const guided = CFGScale === undefined || CFGScale > 1;
+  return JSON.stringify([model, refiner?.model, vae, controlNet.map((net) => net.model), width, height, guided]);
 }
 
 /** What a task may be computed in on a device. */

@@ -4,7 +4,7 @@ import type { PictureMime } from '../image/image-header.js';
 import type { OutputMime } from '../image/encode-file.js';
 import type { OutputType, PreprocessTaskType } from '../request/task.js';
 
-/** Where a task is. `download` and `load` count bytes, `denoise` counts steps; `preprocess` draws a guide picture. */
+/** Where a task is. `download` and `load` count bytes, `denoise` counts steps, and so does `decode` where a picture is decoded in bands; `preprocess` draws a guide picture. */
 export type Stage = 'queue' | 'download' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode' | 'preprocess';
 
 /** Progress of one task. */
@@ -15,15 +15,15 @@ export interface ProgressEvent {
   /** Which picture of `numberResults`, from 0. */
   readonly image: number;
   readonly images: number;
-  /** Steps done and in all; only in `denoise`. */
+  /** Steps done and in all; only in `denoise`, and in `decode` of a picture in bands: runs of its bands. */
   readonly step?: number;
   readonly of?: number;
-  /** Bytes done and in all; only in `download` and `load`. */
+  /** Bytes done and in all; only in `download`, there of all files of the task whose sizes are known, and in `load`. */
   readonly bytes?: number;
   readonly totalBytes?: number;
   /** Mean of the last seconds; only in `download`. */
   readonly bytesPerSecond?: number;
-  /** Estimated seconds until this picture's steps are done, in `download` until this file is there; absent until it can be told. */
+  /** Estimated seconds until this picture's steps are done, in `download` until all of them are there; absent until it can be told. */
   readonly secondsLeft?: number;
 }
 

@@ -12,7 +12,7 @@ export interface FitBytes {
   readonly activations: number;
   /** The most at any moment. */
   readonly peak: number;
-  /** The same when networks are loaded in turn, as happens by itself when memory runs out. */
+  /** The same when networks are loaded in turn and the picture is decoded in bands, as happens by itself when memory runs out. */
   readonly peakInTurn: number;
 }
 
@@ -25,11 +25,17 @@ export interface Fit {
   readonly available: number | undefined;
 }
 
-/** A request's predictions. */
-export interface Predictions {
-  readonly resident: MemoryPlan;
-  readonly frugal: MemoryPlan;
+/** A way to run a request, and what it takes. */
+export interface Way {
+  /** Each network is freed as soon as it has done its part. */
+  readonly frugal: boolean;
+  /** The picture is decoded in bands, whatever the device allows. */
+  readonly bands: boolean;
+  readonly plan: MemoryPlan;
 }
+
+/** From the fastest way to the most sparing one. */
+export type Ways = readonly [Way, ...Way[]];
 
 /** What a device allows. */
 export interface Room {
@@ -44,37 +50,44 @@ export interface DeviceLimits {
   readonly maxStorageBufferBindingSize: number;
 }
 
+/** The fastest of these that needs at most `available` bytes. */
+export function firstWithin(ways: readonly Way[], available: number): Way | undefined {
+  return ways.find(({ plan }) => plan.peak <= available);
+}
+
+/** The one that needs least; of equals the fastest. */
+export function leastOf([first, ...others]: Ways): Way {
+  return others.reduce((least, way) => (way.plan.peak < least.plan.peak ? way : least), first);
+}
+
 /**
  * @param size of the picture, for the text
  * @param at predicts the same request at another size
  */
-export function judgeFit(
-  { resident, frugal }: Predictions,
-  room: Room,
-  size: Size,
-  at: (size: Size) => Predictions,
-): Fit {
+export function judgeFit(ways: Ways, room: Room, size: Size, at: (size: Size) => Ways): Fit {
   const { available } = room;
+  const [{ plan }] = ways;
   const bytes = {
-    weights: resident.weights,
-    activations: resident.activations,
-    peak: resident.peak,
-    peakInTurn: frugal.peak,
+    weights: plan.weights,
+    activations: plan.activations,
+    peak: plan.peak,
+    peakInTurn: ways[ways.length - 1]?.plan.peak ?? plan.peak,
   };
   const answer = (fits: boolean, reason: string): Fit => ({ fits, reason, bytes, available });
-  const obstacle = whyNot({ resident, frugal }, room);
+  const obstacle = whyNot(ways, room);
   if (obstacle !== undefined) return answer(false, `${obstacle}; ${advice(room, size, at)}.`);
-  const needs = `${gigabytes(resident.peak)} at most (${gigabytes(resident.weights)} of weights, ${gigabytes(resident.activations)} for runs)`;
+  const needs = `${gigabytes(plan.peak)} at most (${gigabytes(plan.weights)} of weights, ${gigabytes(plan.activations)} for runs)`;
   if (available === undefined) {
     return answer(
       true,
       `It needs ${needs} and keeps within the device's limits; how much video memory is free, a page cannot know.`,
     );
   }
-  if (resident.peak <= available) return answer(true, `It needs ${needs}, and ${gigabytes(available)} are available.`);
+  if (plan.peak <= available) return answer(true, `It needs ${needs}, and ${gigabytes(available)} are available.`);
+  const way = firstWithin(ways, available) ?? leastOf(ways);
   return answer(
     true,
-    `All at once it needs ${needs}, more than the ${gigabytes(available)} available; with networks loaded in turn, which happens by itself when memory runs out and is slower, ${gigabytes(frugal.peak)} are enough.`,
+    `All at once it needs ${needs}, more than the ${gigabytes(available)} available; ${describeWay(way)}, which happens by itself when memory runs out and is slower, ${gigabytes(way.plan.peak)} are enough.`,
   );
 }
 
@@ -84,8 +97,9 @@ export interface Size {
 }
 
 /** The first thing that stands in the way, or nothing. */
-function whyNot({ resident, frugal }: Predictions, { limits, available }: Room): string | undefined {
-  for (const { name, largestBuffer, largestConvInput } of resident.networks) {
+function whyNot(ways: Ways, { limits, available }: Room): string | undefined {
+  const [{ plan }] = ways;
+  for (const { name, largestBuffer, largestConvInput } of plan.networks) {
     if (limits === undefined) break;
     if (largestBuffer > limits.maxBufferSize) {
       return `${capital(name)} needs one buffer of ${gigabytes(largestBuffer)}, and this device allows ${gigabytes(limits.maxBufferSize)}`;
@@ -94,8 +108,15 @@ function whyNot({ resident, frugal }: Predictions, { limits, available }: Room):
       return `${capital(name)} has a convolution that reads ${gigabytes(largestConvInput)} at once, and this device allows ${gigabytes(limits.maxStorageBufferBindingSize)}`;
     }
   }
-  if (available === undefined || frugal.peak <= available) return undefined;
-  return `It needs ${gigabytes(resident.peak)} at most, ${gigabytes(frugal.peak)} with networks loaded in turn (during ${frugal.peakIn}), and ${gigabytes(available)} are available`;
+  if (available === undefined || firstWithin(ways, available) !== undefined) return undefined;
+  const least = leastOf(ways);
+  const sparing = least.plan === plan ? '' : `, ${gigabytes(least.plan.peak)} ${describeWay(least)}`;
+  return `It needs ${gigabytes(plan.peak)} at most${sparing} (during ${least.plan.peakIn}), and ${gigabytes(available)} are available`;
+}
+
+function describeWay({ frugal, bands }: Way): string {
+  const means = [...(frugal ? ['networks loaded in turn'] : []), ...(bands ? ['the picture decoded in bands'] : [])];
+  return `with ${means.join(' and ')}`;
 }
 
 /** Sizes to try, as a share of the one asked for. */
@@ -104,7 +125,7 @@ const SMALLER = [7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4];
 const MULTIPLE = 64;
 const SMALLEST = 128;
 
-function advice(room: Room, { width, height }: Size, at: (size: Size) => Predictions): string {
+function advice(room: Room, { width, height }: Size, at: (size: Size) => Ways): string {
   const scaled = (side: number, share: number): number => Math.floor((side * share) / MULTIPLE) * MULTIPLE;
   for (const share of SMALLER) {
     const size = { width: scaled(width, share), height: scaled(height, share) };

@@ -15,6 +15,8 @@ import { changeableWeights, type ControlNet, type FittedLora } from './add-ons.j
 import { createComponent } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
 import type { PlanModels } from './generate.js';
+import { openFluxModel, type FluxModel } from './flux/model.js';
+import { checkFluxTask } from './flux/plan.js';
 import { openModel, type LoadedModel, type Vae } from './model.js';
 import { describe } from './plan.js';
 
@@ -23,6 +25,8 @@ export interface ModelTree extends FileTree {
   readonly about?: ResolvedModel;
   /** CLIP's published `merges.txt`, for checkpoints of one file, which have no tokenizer. */
   readonly clipTokenizer?: FileTree;
+  /** Models that give a FLUX.1 checkpoint of one file the parts that it lacks. */
+  readonly companions?: readonly FileTree[];
 }
 
 /** The files of a model that a task names. @throws invalidModel, modelNotFound, unsupportedModel */
@@ -43,20 +47,27 @@ export interface Library {
 }
 
 export function createLibrary(openTree: OpenTree): Library {
-  const models = createShelf<LoadedModel>(close);
+  const models = createShelf<LoadedModel | FluxModel>(close);
   const vaes = createShelf<Vae>(close);
   const controls = createShelf<ControlNet>(close);
   const loras = createShelf<LoraChanges>();
   const embeddings = createShelf<EmbeddingFile>();
   const shelves = [models, vaes, controls, loras, embeddings];
 
-  const getModel = (runtime: Runtime, tree: NamedTree, signal: AbortSignal | undefined): Promise<LoadedModel> =>
+  const getModel = (
+    runtime: Runtime,
+    tree: NamedTree,
+    signal: AbortSignal | undefined,
+  ): Promise<LoadedModel | FluxModel> =>
     models.get(tree.key, tree, async () => {
-      const { about, clipTokenizer } = tree;
+      const { about, clipTokenizer, companions } = tree;
       const predictionType = about?.overrides.prediction;
-      const options = { signal, clipTokenizer, ...(predictionType === 'sample' ? {} : { predictionType }) };
-      const files = await openModelFiles(tree, options);
-      return openModel(runtime, about === undefined ? files : describeFiles(files, about), signal);
+      const options = { signal, clipTokenizer, companions, ...(predictionType === 'sample' ? {} : { predictionType }) };
+      const opened = await openModelFiles(tree, options);
+      const files = about === undefined ? opened : describeFiles(opened, about);
+      return files.architecture === 'flux'
+        ? openFluxModel(runtime, files, signal)
+        : openModel(runtime, files, signal);
     });
 
   const getVae = (
@@ -117,6 +128,7 @@ export function createLibrary(openTree: OpenTree): Library {
       await embeddings.keepOnly((key) => trees.embeddings.some((tree) => tree.key === key));
 
       const baseModel = await getModel(runtime, base, signal);
+      if (baseModel.architecture === 'flux') checkFluxTask(task); // before anything else is opened
       const openLoras: FittedLora[] = [];
       for (const [i, tree] of trees.loras.entries()) {
         const key = fittedTo(tree, base.key);
@@ -125,6 +137,11 @@ export function createLibrary(openTree: OpenTree): Library {
           return file.changesFor(changeableWeights(baseModel, runtime.dialect), signal);
         });
         openLoras.push({ key: tree.key, strength: acting(task.lora)[i]?.weight ?? 0, changes });
+      }
+      if (baseModel.architecture === 'flux') {
+        const open = { base: baseModel, refiner: undefined, vae: baseModel.vae, loras: openLoras, embeddings: [], controls: [] };
+        throwIfAborted(signal);
+        return { ...open, warnings: warningsOf([base, ...trees.loras], open) };
       }
       const openEmbeddings: PromptEmbedding[] = [];
       for (const [i, tree] of trees.embeddings.entries()) {
@@ -137,7 +154,7 @@ export function createLibrary(openTree: OpenTree): Library {
       }
       const open: PlanModels = {
         base: baseModel,
-        refiner: refiner && (await getModel(runtime, refiner, signal)),
+        refiner: refiner && asRefiner(task, await getModel(runtime, refiner, signal)),
         vae: vae === undefined ? baseModel.vae : await getVae(runtime, vae, baseModel, signal),
         loras: openLoras,
         embeddings: openEmbeddings,
@@ -148,8 +165,8 @@ export function createLibrary(openTree: OpenTree): Library {
       return { ...open, warnings: warningsOf(Object.values(trees).flat(), open) };
     },
     async free() {
-      for (const { unet, vae, encoders } of models.items()) {
-        for (const component of [unet, vae, ...encoders]) await component.dispose();
+      for (const { vae, networks } of models.items()) {
+        for (const component of [vae, ...networks]) await component.dispose();
       }
       for (const component of [...vaes.items(), ...controls.items()]) await component.dispose();
     },
@@ -244,7 +261,7 @@ function warningsOf(trees: readonly (NamedTree | undefined)[], { loras }: PlanMo
 }
 
 /** Models of one picture must share the latents. */
-function checkTogether(task: ImageInferenceTask, { base, vae, refiner }: PlanModels): void {
+function checkTogether(task: ImageInferenceTask, { base, vae }: PlanModels): void {
   const { latentChannels } = base.vae.config;
   if (vae.config.latentChannels !== latentChannels) {
     throw fail(
@@ -253,14 +270,13 @@ function checkTogether(task: ImageInferenceTask, { base, vae, refiner }: PlanMod
       { parameter: 'vae', type: 'string' },
     );
   }
-  if (refiner !== undefined && refiner.architecture !== 'sdxl-refiner') {
-    throw fail(
-      'invalidRefinerModel',
-      `${task.refiner?.model} is ${describe(refiner.architecture)}; expected a Stable Diffusion XL refiner.`,
-      {
-        parameter: 'refiner.model',
-        type: 'string',
-      },
-    );
-  }
+}
+
+function asRefiner({ refiner }: ImageInferenceTask, model: LoadedModel | FluxModel): LoadedModel {
+  if (model.architecture === 'sdxl-refiner') return model;
+  throw fail(
+    'invalidRefinerModel',
+    `${refiner?.model} is ${describe(model.architecture)}; expected a Stable Diffusion XL refiner.`,
+    { parameter: 'refiner.model', type: 'string' },
+  );
 }

@@ -1,6 +1,7 @@
 /** @file What a task is run with, and what to try when that fails: for lack of memory or of range, or because the device was lost. */
 import type { FloatType } from '../base/dtype.js';
 import { DarkroomError } from '../base/errors.js';
+import { firstWithin, leastOf, type Ways } from './fit.js';
 
 /** How a task is run; what had to be given up is said in the warnings. */
 export interface Means {
@@ -25,6 +26,24 @@ const MOST_LOSSES = 2;
 
 const LOST = 'The GPU device was lost; what was not finished was made again.';
 
+const IN_TURN = 'The networks did not fit into memory together; they were loaded in turn, which is slower.';
+const IN_BANDS = 'The picture did not fit into memory in one piece; it was decoded in bands, which is slower.';
+
+/**
+ * The fastest way to run a task within `available` bytes that gives up no less than `means` does, as predicted; where none is, the one that
+ * needs least. A prediction can be wrong, so nothing is refused for it.
+ */
+export function withinMemory(means: Means, ways: Ways, available: number): Means {
+  const cuttable = ways.some(({ bands }) => bands); // elsewhere a wish for bands changes nothing
+  const [first, ...others] = ways.filter(
+    ({ frugal, bands }) => (frugal || !means.frugal) && (bands || !means.bands || !cuttable),
+  );
+  if (first === undefined) return means;
+  const way = firstWithin([first, ...others], available) ?? leastOf([first, ...others]);
+  const more = [...(way.frugal && !means.frugal ? [IN_TURN] : []), ...(way.bands && !means.bands ? [IN_BANDS] : [])];
+  return { ...means, frugal: way.frugal, bands: way.bands || means.bands, warnings: [...means.warnings, ...more] };
+}
+
 /** Another way to run a task that failed for lack of memory, of range or of its device; throws `error` when there is none. */
 export function otherMeans(error: unknown, means: Means): Means {
   const code = error instanceof DarkroomError ? error.code : undefined;
@@ -33,12 +52,10 @@ export function otherMeans(error: unknown, means: Means): Means {
     return { ...means, dtype: 'float32', warnings: [...means.warnings, warning] };
   }
   if (code === 'outOfMemory' && !means.frugal) {
-    const warning = 'The networks did not fit into memory together; they were loaded in turn, which is slower.';
-    return { ...means, frugal: true, warnings: [...means.warnings, warning] };
+    return { ...means, frugal: true, warnings: [...means.warnings, IN_TURN] };
   }
   if (code === 'outOfMemory' && !means.bands) {
-    const warning = 'The picture did not fit into memory in one piece; it was decoded in bands, which is slower.';
-    return { ...means, bands: true, warnings: [...means.warnings, warning] };
+    return { ...means, bands: true, warnings: [...means.warnings, IN_BANDS] };
   }
   if (code === 'deviceLost' && means.losses < MOST_LOSSES) {
     const warnings = means.warnings.includes(LOST) ? means.warnings : [...means.warnings, LOST];

@@ -1,5 +1,7 @@
 /** @file A model made ready: configs parsed, tokenizers built, weight headers read, memory on the device owned here. */
 import type { Architecture, EncoderFiles, ModelFiles } from '../assets/model-files.js';
+import type { WeightFile } from '../assets/weights.js';
+import { TOKEN_TABLE } from '../graphs/clip-text.js';
 import type { ModelCard } from '../models/card.js';
 import { parseClipTextConfig, type ClipTextConfig } from '../models/configs/clip-text.js';
 import { parseSchedulerConfig, type RawSchedulerConfig } from '../models/configs/scheduler.js';
@@ -20,6 +22,12 @@ export type TextEncoder = Component & {
   readonly embed: EmbedTokens;
 };
 
+/** Weights of a model on the device. */
+export interface Freeable {
+  readonly file: WeightFile;
+  dispose(): Promise<void>;
+}
+
 /** An opened model. Whoever opened it must dispose it. */
 export interface LoadedModel {
   readonly name: string;
@@ -32,6 +40,8 @@ export interface LoadedModel {
   readonly scheduler: RawSchedulerConfig;
   readonly forceZerosForEmptyPrompt: boolean;
   readonly requiresAestheticsScore: boolean;
+  /** All of them but the autoencoder. */
+  readonly networks: readonly Freeable[];
   dispose(): Promise<void>;
 }
 
@@ -58,6 +68,7 @@ export async function openModel(runtime: Runtime, files: ModelFiles, signal?: Ab
     scheduler,
     forceZerosForEmptyPrompt,
     requiresAestheticsScore,
+    networks: [unet, ...encoders],
     async dispose() {
       for (const component of [unet, vae, ...encoders]) await component.dispose();
       await runtime.flush();
@@ -65,7 +76,8 @@ export async function openModel(runtime: Runtime, files: ModelFiles, signal?: Ab
   };
 }
 
-async function openEncoder(
+/** A CLIP text encoder in a model's slot. @throws invalidModelConfig, invalidModelFile, missingModelFile, downloadFailed, aborted */
+export async function openEncoder(
   runtime: Runtime,
   model: string,
   files: EncoderFiles,
@@ -74,6 +86,6 @@ async function openEncoder(
   const folder = files.slot === 1 ? 'text_encoder' : 'text_encoder_2';
   const config = parseClipTextConfig(files.config, `${model}/${folder}/config.json`);
   const component = createComponent(runtime, await files.open(signal));
-  const embed = openTokenTable(component.file, config.vocabSize, config.hiddenSize);
+  const embed = openTokenTable(component.file, { name: TOKEN_TABLE, size: config.vocabSize, width: config.hiddenSize });
   return { ...component, config, slot: files.slot, tokenizer: createClipTokenizer(files.tokenizer), embed };
 }

@@ -13,6 +13,9 @@ import type { UNetConfig, UNetEncoderConfig } from '../models/configs/unet.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
+import { bandParts, windowParts, type DecoderParts } from './banded-memory.js';
+import { planBands } from './banded-plan.js';
+import { planWindows } from './banded-tiny.js';
 import type { Plan } from './plan.js';
 
 /** What decides about a model's networks. */
@@ -58,6 +61,8 @@ export interface Network {
   readonly changed?: ReadonlySet<string> | undefined;
   /** Inputs and outputs that never leave the device. */
   readonly onDevice?: ReadonlySet<string>;
+  /** The decoder in bands or windows; absent where the network cannot be run in parts. */
+  readonly parts?: (() => DecoderParts) | undefined;
 }
 
 /** Tokens of one CLIP sequence. */
@@ -92,13 +97,23 @@ export function networksOf(models: SizedModels, plan: SizedPlan, options: Networ
     };
     return [...guides, unet, ...nets];
   });
-  const decoder: Network = {
+  return [...texts, ...unets, decoderNetwork(vae.config, plan, options, stages.length + 1)];
+}
+
+/** The decoder, which comes last. */
+export function decoderNetwork(
+  config: VaeConfig,
+  plan: Pick<SizedPlan, 'latent'>,
+  options: Pick<NetworkOptions, 'dialect'>,
+  turn: number,
+): Network {
+  return {
     name: 'the VAE decoder',
     kind: 'vae',
-    graph: decoderGraph(vae.config, plan, options),
-    turn: stages.length + 1,
+    graph: decoderGraph(config, plan, options),
+    turn,
+    parts: decoderParts(config, plan, options),
   };
-  return [...texts, ...unets, decoder];
 }
 
 /** What ControlNets take: each one's graph for its guide, run once, and the one that runs at every step beside the UNet. */
@@ -150,7 +165,28 @@ function unetShape({ latent, guidance }: SizedPlan, { textTokens }: NetworkOptio
   return { batch: guidance === 'batch' ? 2 : 1, height: latent.height, width: latent.width, textTokens };
 }
 
-function decoderGraph(config: VaeConfig, { latent }: SizedPlan, { dialect }: NetworkOptions): Graph {
+/** Written when it is asked for, once: it is many graphs. */
+function decoderParts(
+  config: VaeConfig,
+  { latent }: Pick<SizedPlan, 'latent'>,
+  { dialect }: Pick<NetworkOptions, 'dialect'>,
+): (() => DecoderParts) | undefined {
+  const { width } = latent;
+  if (config.kind === 'tiny') return once(() => windowParts(config, width, planWindows(config, latent), dialect));
+  const plan = planBands(config, latent);
+  return plan && once(() => bandParts({ config, width, plan }, dialect));
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+function decoderGraph(
+  config: VaeConfig,
+  { latent }: Pick<SizedPlan, 'latent'>,
+  { dialect }: Pick<NetworkOptions, 'dialect'>,
+): Graph {
   const shape = { batch: 1, height: latent.height, width: latent.width };
   const options = { dialect, dtype: 'float32' } as const;
   return config.kind === 'kl' ? vaeDecoderGraph(config, shape, options) : tinyDecoderGraph(config, shape, options);

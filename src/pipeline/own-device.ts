@@ -1,4 +1,7 @@
-/** @file The one device of an engine, with the models on it: opened when it is first needed, given up when it is lost or full. Order and errors only. */
+/**
+ * @file The one device of an engine, with the models on it: opened when it is first needed, given up when it is lost or full of what former tasks
+ * left. Order and errors only.
+ */
 import { DarkroomError, fail } from '../base/errors.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Library } from './library.js';
@@ -6,6 +9,11 @@ import type { Library } from './library.js';
 export interface OwnDevice {
   /** The device; opens one if there is none, or the last one is lost. @throws what opening one throws, disposed */
   get(): Promise<Runtime>;
+  /**
+   * To be called between tasks, before one of this kind (what decides its sizes). Gives the device up where another one is the better place: the
+   * CPU that stands in for a lost GPU, once there is a GPU again; a GPU that is full of buffers of other kinds, which ONNX Runtime never frees.
+   */
+  prepare(kind: string): Promise<void>;
   /** The device if it is there already. */
   ready(): Runtime | undefined;
   /** The models that are open on this device; another library once the device is given up. */
@@ -26,17 +34,36 @@ const NEWS_MS = 200;
 /** How long things on a given-up device may take to be freed: on a lost one ONNX Runtime may never answer. */
 const RELEASE_MS = 5_000;
 
-/** @param open a new device @param createLibrary of the models on one device */
-export function createOwnDevice(open: () => Promise<Runtime>, createLibrary: () => Library): OwnDevice {
+/** How long the CPU stands in for a lost GPU before it is looked for again: browsers keep a page from its GPU for about so long. */
+const REFUGE_MS = 60_000;
+/** Buffers of other kinds of tasks that may stay besides as much again as one kind takes. */
+const SPARE_BYTES = 2 ** 30;
+
+export interface OwnDeviceParts {
+  /** Opens a new device. */
+  readonly open: () => Promise<Runtime>;
+  /** Of the models on one device. */
+  readonly createLibrary: () => Library;
+  /** Whether `open` may use a GPU and there is one. */
+  readonly hasGpu: () => Promise<boolean>;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+export function createOwnDevice({ open, createLibrary, hasGpu, now }: OwnDeviceParts): OwnDevice {
   let current: Opened | undefined;
   let library = createLibrary();
   let disposed = false;
+  let hadGpu = false;
+  let kindAtHand: string | undefined;
 
   const start = (): Opened => {
-    const opened: Opened = { runtime: open() };
+    const opened: Opened = { runtime: open(), kinds: new Set(kindAtHand === undefined ? [] : [kindAtHand]) };
     opened.runtime.then(
       (runtime) => {
         opened.ready = runtime;
+        if (runtime.info.backend === 'webgpu') hadGpu = true;
+        else if (hadGpu) opened.refugeUntil = now() + REFUGE_MS;
         void runtime.lost.then((why) => (opened.lost = why));
       },
       () => {
@@ -65,6 +92,13 @@ export function createOwnDevice(open: () => Promise<Runtime>, createLibrary: () 
       current ??= start();
       return current.runtime;
     },
+    async prepare(kind) {
+      kindAtHand = kind;
+      if (current?.ready === undefined) return;
+      if (await isOutlived(current, { hasGpu, now })) await forget();
+      else if (isFull(current, current.ready.memory().gpuBytes, kind)) await forget();
+      else current.kinds.add(kind);
+    },
     ready: () => current?.ready,
     library: () => library,
     forget,
@@ -87,6 +121,30 @@ interface Opened {
   ready?: Runtime;
   /** Why it is lost. */
   lost?: string;
+  /** The CPU in the place of a lost GPU: when to look for a GPU again. */
+  refugeUntil?: number;
+  /** Kinds of tasks that left their buffers here. */
+  readonly kinds: Set<string>;
+  /** Bytes that were held after those of the first kind alone. */
+  firstBytes?: number;
+}
+
+/** Whether the CPU stood in for a GPU long enough, and there is a GPU again. */
+async function isOutlived(opened: Opened, { hasGpu, now }: Pick<OwnDeviceParts, 'hasGpu' | 'now'>): Promise<boolean> {
+  if (opened.refugeUntil === undefined || now() < opened.refugeUntil) return false;
+  opened.refugeUntil = now() + REFUGE_MS;
+  return hasGpu();
+}
+
+/**
+ * Whether so much was left by tasks of other kinds that this one had better begin on an empty device. Tasks whose buffers are there need no
+ * others, so that sizes that take turns may stay; of what is held, no more than three times the largest task's and the spare bytes.
+ */
+function isFull(opened: Opened, heldBytes: number, kind: string): boolean {
+  const { kinds } = opened;
+  if (kinds.size === 0 || kinds.has(kind)) return false;
+  opened.firstBytes ??= heldBytes;
+  return heldBytes > 2 * opened.firstBytes + SPARE_BYTES;
 }
 
 /** Whether a lost device can show as this: not where the code says what it was that went wrong. */

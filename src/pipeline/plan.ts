@@ -39,9 +39,19 @@ export interface Plan {
   readonly embeddings: readonly WeightedModel[];
   /** In the request's order; those that never act too. */
   readonly controlNet: readonly PlannedControl[];
+  /** What only FLUX.1 has. */
+  readonly flux: FluxChoices | undefined;
   /** One per picture: seed + i. */
   readonly seeds: readonly bigint[];
   readonly warnings: readonly string[];
+}
+
+/** Choices for FLUX.1. `CFGScale` is the guidance that the network is told; true guidance is another thing, with a second pass. */
+export interface FluxChoices {
+  /** The text is padded to so many tokens, all of which are read: it changes the picture. */
+  readonly textTokens: number;
+  /** Scale of guidance by the negative prompt; absent: the prompt alone. */
+  readonly trueCFGScale: number | undefined;
 }
 
 /** What the planner needs to know of a model. */
@@ -76,7 +86,6 @@ export function makePlan(task: ImageInferenceTask, model: PlannedModel, randomSe
   const CFGScale = task.CFGScale ?? defaults.CFGScale ?? 7;
   const latent = { channels: model.vae.config.latentChannels, height: height / factor, width: width / factor };
   const guidance = guidanceMode(model, CFGScale, latent.height * latent.width);
-  const first = task.seed ?? randomSeed();
   return {
     model: task.model,
     positivePrompt: task.positivePrompt,
@@ -96,9 +105,19 @@ export function makePlan(task: ImageInferenceTask, model: PlannedModel, randomSe
     lora: task.lora.filter(({ weight }) => weight !== 0),
     embeddings: task.embeddings.filter(({ weight }) => weight !== 0),
     controlNet: task.controlNet.map((request) => planControl(request, steps)),
-    seeds: Array.from({ length: task.numberResults }, (_, i) => ((first - 1n + BigInt(i)) % MAX_SEED) + 1n),
+    flux: undefined,
+    seeds: seedsOf(task, randomSeed),
     warnings: [...task.warnings, ...warningsOf(task, model, steps, guidance)],
   };
+}
+
+/** One seed per picture. */
+export function seedsOf(
+  { seed, numberResults }: Pick<ImageInferenceTask, 'seed' | 'numberResults'>,
+  randomSeed: () => bigint,
+): readonly bigint[] {
+  const first = seed ?? randomSeed();
+  return Array.from({ length: numberResults }, (_, i) => ((first - 1n + BigInt(i)) % MAX_SEED) + 1n);
 }
 
 /** Models with a guidance embedding take the scale as an input: there is no second branch. */
@@ -130,6 +149,9 @@ function warningsOf(
   }
   if (task.refiner !== undefined && baseSteps(steps, task.refiner) >= steps) {
     warnings.push('refiner has no effect: the base runs all steps.');
+  }
+  for (const name of ['trueCFGScale', 'maxSequenceLength'] as const) {
+    if (task[name] !== undefined) warnings.push(`${name} has no effect: it is for FLUX.1.`);
   }
   task.controlNet.forEach((request, i) => {
     if (acts(planControl(request, steps))) return;
@@ -219,8 +241,10 @@ function kindProblems(task: ImageInferenceTask, { architecture, unet, vae }: Pla
   return problem(`${task.model} is ${what}; text-to-image needs ${vae.config.latentChannels}.`);
 }
 
-export function describe(architecture: Architecture): string {
+export function describe(architecture: Architecture | 'flux'): string {
   switch (architecture) {
+    case 'flux':
+      return 'a FLUX.1 model';
     case 'sd':
       return 'a Stable Diffusion 1.x or 2.x model';
     case 'sdxl':

@@ -6,7 +6,7 @@ export interface Progress {
   stage<T>(stage: Stage, work: () => Promise<T>): Promise<T>;
   /** More bytes of the current `load` or `download` stage have arrived. */
   bytes(count: number, total: number): void;
-  /** `step` of `of` steps are done. */
+  /** `step` of `of` steps, or of the runs of a picture that is decoded in bands, are done. */
   step(step: number, of: number): void;
   /** The picture that the next events are about. */
   image(index: number): void;

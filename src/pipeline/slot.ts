@@ -1,7 +1,7 @@
 /** @file Room for what is made for a key, such as a runnable graph: kept while the same is asked for, replaced and freed when another is. */
 
 /** Owns something that must be freed. */
-interface Owned {
+export interface Owned {
   dispose(): Promise<void>;
 }
 

@@ -74,6 +74,6 @@ function scoreBias(length: number, mask: Uint8Array | undefined): Float32Array {
 }
 
 /** The row that stands for the text: of the end token; with the legacy `eos_token_id` 2, of the largest id. Both the first such. */
-function pooledRow({ eosTokenId }: ClipTextConfig, ids: Int32Array): number {
+export function pooledRow({ eosTokenId }: ClipTextConfig, ids: Int32Array): number {
   return Math.max(0, eosTokenId === 2 ? ids.indexOf(Math.max(...ids)) : ids.indexOf(eosTokenId));
 }

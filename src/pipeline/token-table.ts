@@ -2,10 +2,10 @@
  * @file Token embeddings, looked up in the model's file: a prompt needs some dozens of the table's many thousand rows. Tokens that
  * textual inversion adds have their rows in memory.
  */
-import { decodeFloats } from '../assets/floats.js';
+import { readTensor } from '../assets/read-tensor.js';
+import { cutRows } from '../assets/weight-tensors.js';
 import type { WeightFile } from '../assets/weights.js';
 import { fail } from '../base/errors.js';
-import { TOKEN_TABLE } from '../graphs/clip-text.js';
 import type { AddedTokens } from '../text/added-tokens.js';
 
 /** Ids `[S]` → embeddings `[S, width]`. @throws missingWeight, invalidModelFile, invalidModelConfig, downloadFailed, aborted */
@@ -14,29 +14,31 @@ export type EmbedTokens = (ids: Int32Array, signal?: AbortSignal) => Promise<Flo
 /** Rows that are kept, the latest used: those of dozens of prompts, in a few megabytes. */
 const KEPT_ROWS = 1024;
 
+/** Which weight it is, its rows and columns. */
+export interface TokenTable {
+  readonly name: string;
+  readonly size: number;
+  readonly width: number;
+}
+
 /** The table of an open model; keeps rows that were read (in full), so keep it as long as the model. */
-export function openTokenTable(file: WeightFile, vocabSize: number, width: number, kept = KEPT_ROWS): EmbedTokens {
-  const table = file.find(TOKEN_TABLE);
-  if (table === undefined) throw fail('missingWeight', `${file.name} has no token table "${TOKEN_TABLE}".`);
-  if (table.shape.length !== 2 || table.shape[0] !== vocabSize || table.shape[1] !== width) {
+export function openTokenTable(file: WeightFile, { name, size, width }: TokenTable, kept = KEPT_ROWS): EmbedTokens {
+  const table = file.find(name);
+  if (table === undefined) throw fail('missingWeight', `${file.name} has no token table "${name}".`);
+  if (table.shape.length !== 2 || table.shape[0] !== size || table.shape[1] !== width) {
     throw fail(
       'invalidModelFile',
-      `${file.name}: the token table is [${table.shape.join(', ')}], the config asks for [${vocabSize}, ${width}].`,
+      `${file.name}: the token table is [${table.shape.join(', ')}], the config asks for [${size}, ${width}].`,
     );
   }
-  const rowBytes = (table.end - table.start) / vocabSize;
   const rows = new Map<number, Float32Array>();
   const readRow = async (id: number, signal?: AbortSignal): Promise<Float32Array> => {
-    if (id >= vocabSize) {
-      throw fail(
-        'invalidModelConfig',
-        `${file.name}: the tokenizer makes token ${id}, the text encoder knows ${vocabSize}.`,
-      );
+    if (id >= size) {
+      throw fail('invalidModelConfig', `${file.name}: the tokenizer makes token ${id}, the text encoder knows ${size}.`);
     }
-    const at = table.start + id * rowBytes;
-    const bytes = await table.source.read(at, at + rowBytes, signal);
+    const where = `${file.name}: token ${id}`;
     // a copy: what was read may share memory with much more
-    return decodeFloats(bytes, table.dtype, 'float32', `${file.name}: token ${id}`).slice();
+    return (await readTensor(cutRows(table, id, id + 1, where), 'float32', { where, signal })).slice();
   };
   const keep = (id: number, row: Float32Array): void => {
     rows.delete(id);

@@ -1,30 +1,31 @@
 /** @file A request's memory before anything is downloaded: opens configs and weight headers only, predicts, and judges. */
+import { elementCount } from '../base/dtype.js';
 import type { ImageInferenceTask } from '../request/task.js';
-import { findAdapter } from '../runtime/device.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { planPrompt } from '../text/weighted.js';
 import { changedBy } from './add-ons.js';
+import { HEAP_BYTES, isCut } from './banded-plan.js';
 import { acts } from './control-plan.js';
-import { judgeFit, type Fit, type Predictions, type Room, type Size } from './fit.js';
+import { judgeFit, type Fit, type Room, type Size, type Way, type Ways } from './fit.js';
+import { fluxNetworks } from './flux/networks.js';
 import type { PlanModels } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
-import { predictHeap, predictMemory } from './memory-plan.js';
-import { networksOf, type NetworkOptions } from './networks.js';
-import { makePlan, type Plan } from './plan.js';
+import { createHeapPredictor, createPredictor } from './memory-plan.js';
+import type { LoadedModel } from './model.js';
+import { networksOf, type Network, type NetworkOptions } from './networks.js';
+import type { Plan } from './plan.js';
+import { planTask } from './plans.js';
 
 export interface FitOptions {
   /** Bytes that the request may take. Default: on the GPU unknown, on the CPU the 4 GiB of a WebAssembly heap. */
   readonly memoryBudgetBytes?: number;
 }
 
-/** A WebAssembly heap addresses 32 bits. */
-const HEAP_BYTES = 2 ** 32;
-
 /**
  * @throws whatever opening the models or planning the task throws: modelNotFound, missingModelFile, invalidWidth, …
  */
 export async function willItFit(
-  { runtime, openTree, gpu }: { readonly runtime: Runtime; readonly openTree: OpenTree; readonly gpu: GPU | undefined },
+  { runtime, openTree }: { readonly runtime: Runtime; readonly openTree: OpenTree },
   task: ImageInferenceTask,
   { memoryBudgetBytes }: FitOptions,
 ): Promise<Fit> {
@@ -32,40 +33,75 @@ export async function willItFit(
   const library = createLibrary(openTree);
   try {
     const models = await library.open(runtime, task, undefined);
-    const predict = (size: Size | undefined): { readonly plan: Plan; readonly made: Predictions } => {
-      const plan = makePlan({ ...task, ...size }, models.base, () => 1n);
-      return { plan, made: predictions(runtime, models, plan) };
+    const predict = (size: Size | undefined): { readonly plan: Plan; readonly ways: Ways } => {
+      const plan = planTask({ ...task, ...size }, models.base, () => 1n);
+      return { plan, ways: predictWays(runtime, models, plan) };
     };
-    const { plan, made } = predict(undefined);
-    const room = await roomOf(runtime, gpu, memoryBudgetBytes);
-    return judgeFit(made, room, plan, (size) => predict(size).made);
+    const { plan, ways } = predict(undefined);
+    const room: Room = { limits: runtime.info.limits, available: memoryOf(runtime, memoryBudgetBytes) };
+    return judgeFit(ways, room, plan, (size) => predict(size).ways);
   } finally {
     await library.clear();
   }
 }
 
-function predictions({ dialect, info }: Runtime, models: PlanModels, plan: Plan): Predictions {
-  const options: NetworkOptions = { dialect, dtype: info.dtype, textTokens: textTokens(models, plan) };
+/** What a plan takes of the memory of a runtime's device, in each way that it can be run. */
+export function predictWays({ dialect, info }: Runtime, models: PlanModels, plan: Plan): Ways {
+  const options = { dialect, dtype: info.dtype };
+  const createPredict = info.backend === 'wasm' ? createHeapPredictor : createPredictor;
+  const networks = networksFor(models, plan, options, false);
+  const predict = createPredict(networks);
+  // Blocks can take turns, so that little of their weights need be there.
+  const inTurn = models.base.architecture === 'flux' ? createPredict(networksFor(models, plan, options, true)) : predict;
+  const decoder = networks.find(({ kind }) => kind === 'vae');
+  // Where the device cannot do it at once, it is done in parts anyway.
+  const cut = decoder !== undefined && isCut('auto', { graph: () => decoder.graph, info });
+  const way = (frugal: boolean, bands: boolean): Way => ({
+    frugal,
+    bands,
+    plan: (frugal ? inTurn : predict)(frugal ? 'frugal' : 'resident', cut || bands ? 'parts' : 'whole'),
+  });
+  if (cut || decoder?.parts === undefined) return [way(false, false), way(true, false)];
+  return [way(false, false), way(false, true), way(true, false), way(true, true)];
+}
+
+function networksFor(
+  models: PlanModels,
+  plan: Plan,
+  options: Pick<NetworkOptions, 'dialect' | 'dtype'>,
+  frugal: boolean,
+): readonly Network[] {
+  const { base } = models;
+  const changed = changedBy(models.loras);
+  if (base.architecture === 'flux') return fluxNetworks(base, plan, options, changed, frugal);
   const controls = models.controls.filter((_, i) => acts(plan.controlNet[i]));
-  const networks = networksOf({ ...models, controls, changed: changedBy(models.loras) }, plan, options);
-  if (info.backend === 'wasm')
-    return { resident: predictHeap(networks, 'resident'), frugal: predictHeap(networks, 'frugal') };
-  return { resident: predictMemory(networks, 'resident'), frugal: predictMemory(networks, 'frugal') };
+  return networksOf({ ...models, base, controls, changed }, plan, { ...options, textTokens: textTokens(base, plan) });
+}
+
+/** More than a run takes for a pixel of the picture: of the published decoders in one piece it is 2.6 KB at once. */
+const PIXEL_BYTES = 10_000;
+
+/** Whether there is no doubt that a task fits, so that nothing need be predicted. */
+export function fitsEasily({ base, refiner, vae, controls }: PlanModels, plan: Plan, available: number): boolean {
+  const models = refiner === undefined ? [base] : [base, refiner];
+  const components = [...models.flatMap(({ networks }) => networks), vae, ...controls];
+  const tensors = new Set(components.flatMap(({ file }) => [...file.tensors.values()]));
+  let bytes = plan.width * plan.height * PIXEL_BYTES;
+  for (const { shape } of tensors) bytes += 4 * elementCount(shape); // in float32
+  return bytes <= available;
+}
+
+/** Bytes there are for a task, where that is known: a budget, or the heap on the CPU. */
+export function memoryOf({ info }: Runtime, budget: number | undefined): number | undefined {
+  return info.backend === 'wasm' ? Math.min(budget ?? HEAP_BYTES, HEAP_BYTES) : budget;
 }
 
 /** Rows of text states, as the conditioning will have them. */
-function textTokens({ base }: PlanModels, plan: Plan): number {
+function textTokens(base: LoadedModel, plan: Plan): number {
   return planPrompt({
     positive: plan.positivePrompt,
     negative: plan.guided ? (plan.negativePrompt ?? '') : undefined,
     weighting: plan.promptWeighting,
     tokenizers: base.encoders.map(({ tokenizer }) => tokenizer),
   }).tokens;
-}
-
-/** The device is opened with all that its adapter allows. */
-async function roomOf({ info }: Runtime, gpu: GPU | undefined, budget: number | undefined): Promise<Room> {
-  if (info.backend === 'wasm') return { limits: undefined, available: Math.min(budget ?? HEAP_BYTES, HEAP_BYTES) };
-  const adapter = await findAdapter(gpu);
-  return { limits: typeof adapter === 'string' ? undefined : adapter.limits, available: budget };
 }

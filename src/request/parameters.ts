@@ -99,6 +99,8 @@ export const TASK_PARAMETERS = {
   clipSkip: defaulted(integer({ min: 0, max: 2 }), 0),
   // The enum of the cloud's Python SDK spells it `sdembeds`.
   promptWeighting: oneOf(['compel', 'sdEmbeds'], { anyCase: true }),
+  trueCFGScale: number({ min: 1, max: 20 }),
+  maxSequenceLength: integer({ min: 1, max: 512 }),
   refiner,
   controlNet: defaulted(list(controlNet), []),
   lora: defaulted(list(weightedModel), []),

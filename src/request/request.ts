@@ -46,6 +46,10 @@ export interface ImageInferenceRequest extends NotYetSupported, CloudOnly {
   readonly vae?: ModelReference;
   /** Syntax of weights in the prompts. Default: none, parentheses are text. */
   readonly promptWeighting?: PromptWeighting;
+  /** FLUX.1 (not in the cloud): guidance by `negativePrompt`, 1–20, above 1 with a second pass a step; absent: off. */
+  readonly trueCFGScale?: number;
+  /** FLUX.1 (not in the cloud): tokens that the prompt is padded to, 1–512; it changes the picture. Default 512, schnell 256. */
+  readonly maxSequenceLength?: number;
   /** SDXL only: a second model for the last steps. */
   readonly refiner?: {
     readonly model: ModelReference;

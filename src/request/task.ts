@@ -68,6 +68,10 @@ export interface ImageInferenceTask extends OutputChoice {
   readonly embeddings: readonly WeightedModel[];
   /** Syntax of weights in the prompts; absent = parentheses are text. */
   readonly promptWeighting?: PromptWeighting;
+  /** FLUX.1: guidance by the negative prompt, with a second pass a step; 1…20. Ours, not the cloud's. */
+  readonly trueCFGScale?: number;
+  /** FLUX.1: tokens that T5 pads the prompt to; 1…512. Ours, not the cloud's. */
+  readonly maxSequenceLength?: number;
   /** As sent; the picture to start from. */
   readonly seedImage?: ImageInput;
   /** As sent; white is changed, black is kept. Only with `seedImage`. */

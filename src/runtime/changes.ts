@@ -4,6 +4,7 @@ import type { WeightFile } from '../assets/weights.js';
 import { fail, throwIfAborted } from '../base/errors.js';
 import { readChanges } from './change-factors.js';
 import type { Lock } from './lock.js';
+import { floatsOnly } from './device-array.js';
 import { createMerger, type Merger } from './merge.js';
 import type { SessionContext } from './session.js';
 import { restore, type StoredWeight } from './stored-weights.js';
@@ -79,7 +80,7 @@ async function changeWeight(
   const [rows = 1, ...rest] = weight.value.shape;
   const size = { rows, columns: rest.reduce((product, count) => product * count, 1) };
   try {
-    const plan = await readChanges(weight.name, size, changes, base.dtype, signal);
+    const plan = await readChanges(weight.name, size, changes, floatsOnly(base.dtype), signal);
     stored.changed ??= await arrays.zeros(base.shape, base.dtype, `${weight.name} changed`);
     await merger.merge(base, stored.changed, plan);
     stored.applied = nameOf(changes);

@@ -6,33 +6,55 @@ import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
+/** What arrays hold: numbers to compute with, or codes of matrices of few bits. */
+export type ArrayType = FloatType | 'uint8';
+
 /** Numbers on the device of one runtime. Has one owner, who disposes it. */
 export interface DeviceArray {
   readonly shape: readonly number[];
-  readonly dtype: FloatType;
+  readonly dtype: ArrayType;
   /** What sessions of the same runtime are fed. */
   readonly tensor: Tensor;
-  /** The values, as float32. */
+  /** The values of floats, as float32. */
   read(): Promise<Float32Array>;
   /** Frees it; a second call does nothing. Not while a run that reads it is under way. */
   dispose(): void;
 }
 
-/** Values as the device holds them: float16 as its bits. */
-export type Stored = Float32Array | Uint16Array;
+/** Floats as the device holds them: float16 as its bits. */
+export type StoredFloats = Float32Array | Uint16Array;
+/** Values as the device holds them. */
+export type Stored = StoredFloats | Uint8Array;
 
 /** Makes arrays on one device. */
 export interface ArrayStore {
   /** @param label for messages and graphics debuggers @throws outOfMemory */
-  zeros(shape: readonly number[], dtype: FloatType, label?: string): Promise<DeviceArray>;
+  zeros(shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
   /** A copy of `values` on the device; on the CPU the values themselves. @throws outOfMemory */
-  store(values: Stored, shape: readonly number[], dtype: FloatType, label?: string): Promise<DeviceArray>;
+  store(values: Stored, shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
+  /**
+   * The same of values that come in pieces, in order, of which one is held at a time (on the CPU: all).
+   * @throws outOfMemory, and what the pieces throw
+   */
+  storePieces(
+    pieces: AsyncIterable<StoredFloats>,
+    shape: readonly number[],
+    dtype: FloatType,
+    label?: string,
+  ): Promise<DeviceArray>;
+  /**
+   * `values` in the place of what `array`, an array of this store of the same size, held: on the GPU in its buffer, for the runs after those
+   * that were begun; on the CPU in another array. `array` is not to be used any more.
+   */
+  refill(array: DeviceArray, values: Stored): Promise<DeviceArray>;
+  /** Resolves when the device has done all that it was given up to now. */
+  settled(): Promise<void>;
   /** Takes over an output that a session left on the device. */
-  adopt(output: Tensor, shape: readonly number[], dtype: FloatType): DeviceArray;
+  adopt(output: Tensor, shape: readonly number[], dtype: ArrayType): DeviceArray;
 }
 
 /** `values` in the type that `dtype` is stored in. */
-export function toStored(values: Float32Array, dtype: FloatType): Stored {
+export function toStored(values: Float32Array, dtype: FloatType): StoredFloats {
   return dtype === 'float16' ? float32ToFloat16(values) : values;
 }
 
@@ -47,7 +69,7 @@ export function toFloat32(data: unknown, what: string): Float32Array {
 
 /** Arrays of the CPU backend. */
 export function createCpuArrays(ort: Ort): ArrayStore {
-  const adopt = (tensor: Tensor, shape: readonly number[], dtype: FloatType): DeviceArray => ({
+  const adopt = (tensor: Tensor, shape: readonly number[], dtype: ArrayType): DeviceArray => ({
     shape,
     dtype,
     tensor,
@@ -59,18 +81,28 @@ export function createCpuArrays(ort: Ort): ArrayStore {
     return Promise.resolve(adopt(new ort.Tensor(dtype, values, shape), shape, dtype));
   };
   return {
-    zeros: (shape, dtype, label = 'zeros') => {
-      const count = elementCount(shape);
-      return store(dtype === 'float16' ? new Uint16Array(count) : new Float32Array(count), shape, dtype, label);
-    },
+    zeros: (shape, dtype, label = 'zeros') => store(new HOLDERS[dtype](elementCount(shape)), shape, dtype, label),
     store,
+    async storePieces(pieces, shape, dtype, label = 'array') {
+      const values = new HOLDERS[dtype](elementCount(shape));
+      let at = 0;
+      for await (const piece of pieces) {
+        checkRoom(at + piece.length, values.length, label);
+        values.set(piece, at);
+        at += piece.length;
+      }
+      checkCount(at, shape, label);
+      return store(values, shape, dtype, label);
+    },
+    refill: ({ shape, dtype }, values) => store(values, shape, dtype),
+    settled: () => Promise.resolve(),
     adopt,
   };
 }
 
 /** Arrays in GPU buffers. */
 export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayStore {
-  const wrap = (tensor: Tensor, shape: readonly number[], dtype: FloatType, release: () => void): DeviceArray => {
+  const wrap = (tensor: Tensor, shape: readonly number[], dtype: ArrayType, release: () => void): DeviceArray => {
     // Tensor.getData would move the tensor to the CPU for good.
     const buffer = tensor.gpuBuffer;
     let disposed = false;
@@ -78,16 +110,17 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayS
       shape,
       dtype,
       tensor,
-      read: () => lock(() => download(device, buffer, elementCount(shape), dtype)),
+      read: () => lock(() => download(device, buffer, elementCount(shape), floatsOnly(dtype))),
       dispose() {
         if (!disposed) release();
         disposed = true;
       },
     };
   };
+  const write = createWriter(device);
   const make = async (
     shape: readonly number[],
-    dtype: FloatType,
+    dtype: ArrayType,
     label: string,
     values?: Stored,
   ): Promise<DeviceArray> => {
@@ -101,12 +134,52 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayS
       checkCount(values.length, shape, label);
       return make(shape, dtype, label, values);
     },
-    adopt: (output, shape, dtype) =>
-      wrap(output, shape, dtype, () => void lock(() => Promise.resolve(output.dispose()))),
+    async storePieces(pieces, shape, dtype, label = 'array') {
+      const array = await make(shape, dtype, label);
+      try {
+        checkCount(await writePieces(write, array.tensor.gpuBuffer, pieces, label), shape, label);
+        return array;
+      } catch (error) {
+        array.dispose();
+        throw error;
+      }
+    },
+    refill(array, values) {
+      checkCount(values.length, array.shape, 'refill');
+      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      const whole = bytes.length % 4 === 0 ? bytes : padded(bytes, 4);
+      device.queue.writeBuffer(array.tensor.gpuBuffer, 0, whole.buffer, whole.byteOffset, whole.length);
+      return Promise.resolve(array);
+    },
+    settled: () => device.queue.onSubmittedWorkDone(),
+    adopt: (output, shape, dtype) => wrap(output, shape, dtype, () => giveBack(output, lock)),
   };
 }
 
-const BYTES = { float32: 4, float16: 2 } as const satisfies Record<FloatType, number>;
+/** Lets ONNX Runtime have its buffer back, in turn. On a lost device that fails, and needs not be done: nobody waits for it. */
+function giveBack(output: Tensor, lock: Lock): void {
+  lock(() => Promise.resolve(output.dispose())).catch(() => undefined);
+}
+
+const BYTES = { float32: 4, float16: 2, uint8: 1 } as const satisfies Record<ArrayType, number>;
+
+/** What values of a type are held in. */
+const HOLDERS = { float32: Float32Array, float16: Uint16Array, uint8: Uint8Array } as const satisfies Record<
+  ArrayType,
+  unknown
+>;
+
+function padded(bytes: Uint8Array, multiple: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(Math.ceil(bytes.length / multiple) * multiple);
+  out.set(bytes);
+  return out;
+}
+
+/** @throws internalError for what holds no floats */
+export function floatsOnly(dtype: ArrayType): FloatType {
+  if (dtype !== 'uint8') return dtype;
+  throw fail('internalError', 'Codes of a packed matrix are not numbers to compute with.');
+}
 
 function checkCount(count: number, shape: readonly number[], label: string): void {
   if (count === elementCount(shape)) return;
@@ -139,6 +212,58 @@ async function createBuffer(device: GPUDevice, label: string, bytes: number, val
     hint: 'Use a smaller picture or a smaller model, or close other pages that use the GPU.',
     cause: problem,
   });
+}
+
+/** Sends bytes, a multiple of 4, to a place in a buffer. */
+type Write = (buffer: GPUBuffer, at: number, bytes: Uint8Array) => Promise<void>;
+
+/** What is on its way to the GPU before it is waited for: the browser copies what is written, and frees the copies when the GPU has them. */
+const QUEUED_BYTES = 64 << 20;
+
+function createWriter(device: GPUDevice): Write {
+  let queued = 0;
+  return async (buffer, at, bytes) => {
+    device.queue.writeBuffer(buffer, at, bytes.buffer, bytes.byteOffset, bytes.length);
+    queued += bytes.length;
+    if (queued < QUEUED_BYTES) return;
+    queued = 0;
+    await device.queue.onSubmittedWorkDone();
+  };
+}
+
+/** Writes pieces one after the other from the buffer's beginning. @returns how many values there were */
+async function writePieces(
+  write: Write,
+  buffer: GPUBuffer,
+  pieces: AsyncIterable<StoredFloats>,
+  label: string,
+): Promise<number> {
+  let count = 0;
+  let at = 0;
+  let odd = new Uint8Array(0);
+  for await (const piece of pieces) {
+    const own = new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
+    const bytes = odd.length === 0 ? own : joinBytes(odd, own);
+    const even = bytes.length - (bytes.length % 4);
+    checkRoom(at + bytes.length, buffer.size, label);
+    await write(buffer, at, bytes.subarray(0, even));
+    odd = bytes.slice(even);
+    at += even;
+    count += piece.length;
+  }
+  if (odd.length > 0) await write(buffer, at, padded(odd, 4));
+  return count;
+}
+
+function checkRoom(needed: number, there: number, label: string): void {
+  if (needed > there) throw fail('internalError', `${label}: more values came than it holds.`);
+}
+
+function joinBytes(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
 }
 
 /** Copies a buffer's first `count` values to JavaScript. */

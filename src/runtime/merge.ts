@@ -3,7 +3,7 @@ import type { FloatType } from '../base/dtype.js';
 import { CHANGE_IO, weightChangeGraph } from '../graphs/weight-change.js';
 import { encodeModel } from '../onnx/encode.js';
 import type { ChangePlan } from './change-factors.js';
-import { toStored, type DeviceArray } from './device-array.js';
+import { floatsOnly, toStored, type DeviceArray } from './device-array.js';
 import { createModel, type Model, type SessionContext } from './session.js';
 
 export interface Merger {
@@ -28,7 +28,7 @@ export function createMerger(context: SessionContext): Merger {
 
   return {
     async merge(weight, target, plan) {
-      const model = await modelOf(plan, weight.dtype);
+      const model = await modelOf(plan, floatsOnly(weight.dtype));
       // Fed from JavaScript they would take buffers of ONNX Runtime's pool, which never shrinks.
       const factors: DeviceArray[] = [];
       try {

@@ -1,19 +1,62 @@
-/** @file One weight of a graph, read from the model's files: checked, summed where it is a sum, in the graph's type. */
+/** @file Weights of a graph, read from the model's files: checked, summed where they are sums, packed where they are, in the graph's type. */
+import { readPackedWeight } from '../assets/packed-weight.js';
 import type { OnBytes } from '../assets/source.js';
 import type { WeightFile } from '../assets/weights.js';
-import type { FloatType } from '../base/dtype.js';
+import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float32ToFloat16 } from '../base/half.js';
+import type { PackedRows } from '../base/packed-matrix.js';
 import type { Weight } from '../onnx/types.js';
-import type { Stored } from './device-array.js';
+import { toStored, type ArrayType, type Stored, type StoredFloats } from './device-array.js';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: OnBytes | undefined;
 }
 
+/**
+ * The values of all `weights`, one after the other; the parts of a packed matrix come together, as it is read once for all of them.
+ * @throws as {@link readWeight}
+ */
+export async function* readWeights<W extends { readonly weight: Weight }>(
+  file: WeightFile,
+  weights: readonly W[],
+  options: ReadOptions,
+): AsyncGenerator<readonly [W, Stored]> {
+  const packed = new Map<string, W[]>();
+  for (const entry of weights) {
+    const { weight } = entry;
+    const [name = ''] = weight.tensors;
+    if (weight.packed === undefined) yield [entry, await readWeight(file, weight, options)];
+    else packed.set(name, [...(packed.get(name) ?? []), entry]);
+  }
+  for (const [name, parts] of packed) {
+    const format = parts[0]?.weight.packed?.format;
+    if (format === undefined) continue;
+    const rows = await readPackedWeight(file, name, format, options);
+    for (const entry of parts) yield [entry, partOf(file, entry.weight, rows)];
+  }
+}
+
+/** What one tensor of the graph has of a packed matrix. */
+function partOf(file: WeightFile, { name, packed, value }: Weight, rows: PackedRows): Stored {
+  const part = packed === undefined ? undefined : rows[packed.part];
+  if (part?.length !== elementCount(value.shape)) {
+    throw fail(
+      'invalidModelFile',
+      `${file.name}: "${name}" has ${part?.length ?? 'no'} values, the config asks for [${value.shape.join(', ')}].`,
+      { hint: 'The weights do not belong to this config.' },
+    );
+  }
+  return part instanceof Float32Array ? toStored(part, value.dtype === 'float16' ? 'float16' : 'float32') : part;
+}
+
 /** @throws missingWeight, invalidModelFile (another shape than the graph was written for), aborted */
-export async function readWeight(file: WeightFile, weight: Weight, { signal, onBytes }: ReadOptions): Promise<Stored> {
+export async function readWeight(
+  file: WeightFile,
+  weight: Weight,
+  { signal, onBytes }: ReadOptions,
+): Promise<StoredFloats> {
   for (const name of weight.tensors) checkShape(file, name, weight);
   const [first, ...rest] = weight.tensors;
   if (first === undefined) throw fail('internalError', `${weight.name}: a weight without tensors.`);
@@ -26,6 +69,30 @@ export async function readWeight(file: WeightFile, weight: Weight, { signal, onB
   return weightType(weight) === 'float32' ? sum : float32ToFloat16(sum);
 }
 
+/**
+ * The values of a weight that is not packed, in pieces, in order: what is held does not grow with the weight. Sums, and files that give no pieces,
+ * come at once. @throws as {@link readWeight}
+ */
+export async function* readPieces(
+  file: WeightFile,
+  weight: Weight,
+  options: ReadOptions,
+): AsyncGenerator<StoredFloats> {
+  const [name = '', ...rest] = weight.tensors;
+  if (rest.length > 0 || file.pieces === undefined) {
+    yield await readWeight(file, weight, options);
+    return;
+  }
+  checkShape(file, name, weight);
+  yield* file.pieces(name, weightType(weight), options.signal, options.onBytes);
+}
+
+/** What a weight is kept in on the device. */
+export function arrayType(weight: Weight): ArrayType {
+  return weight.packed !== undefined && weight.value.dtype === 'uint8' ? 'uint8' : weightType(weight);
+}
+
+/** What a weight that is not packed is read as. */
 export function weightType(weight: Weight): FloatType {
   const { dtype } = weight.value;
   if (dtype === 'float32' || dtype === 'float16') return dtype;

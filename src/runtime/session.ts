@@ -35,8 +35,13 @@ export interface Model {
   runKept(inputs: Inputs, signal?: AbortSignal): Promise<SplitOutputs>;
   /** Writes outputs into arrays of the device: each its own, and none of them an input. Other outputs are dropped. */
   runInto(inputs: Inputs, targets: Readonly<Record<string, DeviceArray>>, signal?: AbortSignal): Promise<void>;
+  /** The same session, fed with these weights; whichever of the two is disposed, the session goes. */
+  withWeights(weights: WeightFeed): Model;
   dispose(): Promise<void>;
 }
+
+/** Weights on the device by their names in the graph, asked for at every run. */
+export type WeightFeed = () => Readonly<Record<string, DeviceArray>>;
 
 /** What sessions of one device share. */
 export interface SessionContext {
@@ -57,7 +62,7 @@ export interface SessionParts {
   readonly bytes: Uint8Array;
   readonly externalData: readonly { readonly path: string; readonly data: Uint8Array | Blob }[];
   /** Inputs that the session's owner gives, asked for at every run: weights on the device. */
-  readonly weights?: () => Readonly<Record<string, DeviceArray>>;
+  readonly weights?: WeightFeed;
   /** Names of the outputs that `runKept` leaves on the device. */
   readonly keep?: readonly string[] | undefined;
 }
@@ -65,7 +70,7 @@ export interface SessionParts {
 /** @throws runtimeFailed with the graph's name */
 export async function createModel(context: SessionContext, parts: SessionParts): Promise<Model> {
   const { ort, lock, orLost, location } = context;
-  const { graph, keep = [], weights = noWeights } = parts;
+  const { graph, keep = [] } = parts;
   const session = await lock(() =>
     orLost(() =>
       ort.InferenceSession.create(parts.bytes, {
@@ -82,6 +87,7 @@ export async function createModel(context: SessionContext, parts: SessionParts):
 
   let disposed = false;
   const runLocked = async (
+    weights: WeightFeed,
     inputs: Inputs,
     targets: Readonly<Record<string, DeviceArray>>,
     signal: AbortSignal | undefined,
@@ -104,13 +110,12 @@ export async function createModel(context: SessionContext, parts: SessionParts):
     context.onRun(performance.now() - start);
     return results;
   };
-  const execute: typeof runLocked = (inputs, targets, signal) =>
-    lock(() => runLocked(inputs, targets, signal)).catch((error: unknown) => {
+  const execute: typeof runLocked = (weights, inputs, targets, signal) =>
+    lock(() => runLocked(weights, inputs, targets, signal)).catch((error: unknown) => {
       throw runtimeError(`${graph.name}: the run failed`, error);
     });
-
-  const runKept: Model['runKept'] = async (inputs, signal) => {
-    const results = await execute(inputs, {}, signal);
+  const runKept = async (weights: WeightFeed, inputs: Inputs, signal?: AbortSignal): Promise<SplitOutputs> => {
+    const results = await execute(weights, inputs, {}, signal);
     const arrays: Record<string, Float32Array> = {};
     const kept: Record<string, DeviceArray> = {};
     for (const { name, value } of graph.outputs) {
@@ -122,11 +127,21 @@ export async function createModel(context: SessionContext, parts: SessionParts):
     return { arrays, kept };
   };
 
-  return {
+  const dispose = async (): Promise<void> => {
+    if (disposed) return;
+    disposed = true;
+    // What failed before on a lost device says more than a release that fails there, or never ends; and nothing is left there to free.
+    await lock(async () => {
+      const released = session.release().catch(() => undefined);
+      await orLost(() => released);
+    }).catch(() => undefined);
+  };
+
+  const fedWith = (weights: WeightFeed): Model => ({
     graph,
-    runKept,
+    runKept: (inputs, signal) => runKept(weights, inputs, signal),
     async run(inputs, signal) {
-      const { arrays, kept } = await runKept(inputs, signal);
+      const { arrays, kept } = await runKept(weights, inputs, signal);
       const all: Record<string, Float32Array> = { ...arrays };
       try {
         for (const [name, array] of Object.entries(kept)) all[name] = await array.read();
@@ -136,20 +151,18 @@ export async function createModel(context: SessionContext, parts: SessionParts):
       return all;
     },
     async runInto(inputs, targets, signal) {
-      const results = await execute(inputs, targets, signal);
+      const results = await execute(weights, inputs, targets, signal);
       if (location === 'cpu')
         for (const [name, target] of Object.entries(targets)) copyTensor(results[name], target.tensor);
       for (const name of keep) if (!(name in targets)) results[name]?.dispose();
     },
-    dispose: async () => {
-      if (disposed) return;
-      disposed = true;
-      await lock(() => session.release());
-    },
-  };
+    withWeights: fedWith,
+    dispose,
+  });
+  return fedWith(parts.weights ?? noWeights);
 }
 
-const noWeights = (): Readonly<Record<string, DeviceArray>> => ({});
+const noWeights: WeightFeed = () => ({});
 
 /** An input, or an array that takes an output, in the graph's shape. */
 function toTensor(

@@ -2,8 +2,8 @@
 import type { WeightFile } from '../assets/weights.js';
 import { fail } from '../base/errors.js';
 import type { Weight } from '../onnx/types.js';
-import type { ArrayStore, DeviceArray, Stored } from './device-array.js';
-import { readWeight, weightType, type ReadOptions } from './read-weight.js';
+import type { ArrayStore, DeviceArray, Stored, StoredFloats } from './device-array.js';
+import { arrayType, readPieces, readWeight, readWeights, weightType, type ReadOptions } from './read-weight.js';
 
 /** One weight, in one type. */
 export interface StoredWeight {
@@ -22,8 +22,8 @@ export interface StoredWeight {
 export interface StoredWeights {
   of(weight: Weight): StoredWeight;
   all(): readonly StoredWeight[];
-  /** Puts it into an array. @throws missingWeight, invalidModelFile, outOfMemory, aborted */
-  loadInput(stored: StoredWeight, options: ReadOptions): Promise<void>;
+  /** Puts them into arrays, those that are in none yet. @throws missingWeight, invalidModelFile, outOfMemory, aborted */
+  loadInputs(weights: readonly StoredWeight[], options: ReadOptions): Promise<void>;
   /** Its bytes for a session. @throws missingWeight, invalidModelFile, aborted */
   loadConstant(stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array>;
   /** To be called when a session has read its constants: leaves some of the browser's store of Blobs to others, if it was found full. */
@@ -36,7 +36,7 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
   /** No more Blobs are kept where there was no room for one: constants are then read from the file for each session. */
   let room: 'enough' | 'exhausted' | 'made' = 'enough';
 
-  const valuesOf = async ({ weight, blob }: StoredWeight, options: ReadOptions): Promise<Stored> => {
+  const valuesOf = async ({ weight, blob }: StoredWeight, options: ReadOptions): Promise<StoredFloats> => {
     if (blob === undefined) return readWeight(file, weight, options);
     const bytes = await blob.arrayBuffer();
     return weightType(weight) === 'float16' ? new Uint16Array(bytes) : new Float32Array(bytes);
@@ -44,27 +44,39 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
 
   return {
     of(weight) {
-      const key = `${weight.name}:${weightType(weight)}`;
+      const key = `${weight.name}:${arrayType(weight)}`;
       const stored = entries.get(key) ?? { weight, applied: '' };
       entries.set(key, stored);
       return stored;
     },
     all: () => [...entries.values()],
-    async loadInput(stored, options) {
-      if (stored.base !== undefined) return;
-      const { weight } = stored;
-      const values = await valuesOf(stored, options);
-      stored.base = await arrays.store(values, weight.value.shape, weightType(weight), weight.name);
-      stored.blob = undefined;
+    async loadInputs(weights, options) {
+      const store = async (stored: StoredWeight, values: Stored): Promise<void> => {
+        const { weight } = stored;
+        stored.base = await arrays.store(values, weight.value.shape, arrayType(weight), weight.name);
+        stored.blob = undefined;
+      };
+      const absent = weights.filter(({ base }) => base === undefined);
+      for (const stored of absent.filter(({ blob }) => blob !== undefined))
+        await store(stored, await valuesOf(stored, options));
+      const unread = absent.filter(({ base }) => base === undefined);
+      for (const stored of unread.filter(({ weight }) => weight.packed === undefined)) {
+        const { name, value } = stored.weight;
+        const pieces = readPieces(file, stored.weight, options);
+        stored.base = await arrays.storePieces(pieces, value.shape, weightType(stored.weight), name);
+      }
+      const packed = unread.filter(({ weight }) => weight.packed !== undefined);
+      for await (const [stored, values] of readWeights(file, packed, options)) await store(stored, values);
     },
     async loadConstant(stored, options) {
       if (stored.blob !== undefined) return stored.blob;
-      const bytes = bytesOf(await valuesOf(stored, options));
-      if (room !== 'enough') return bytes;
-      const blob = new Blob([bytes]);
-      if (await isReadable(blob)) return (stored.blob = blob);
-      room = 'exhausted';
-      return bytes;
+      const { weight } = stored;
+      if (room === 'enough') {
+        const blob = await toBlob(readPieces(file, weight, options));
+        if (blob !== undefined) return (stored.blob = blob);
+        room = 'exhausted';
+      }
+      return bytesOf(await readWeight(file, weight, options));
     },
     makeRoom() {
       if (room !== 'exhausted') return;
@@ -99,6 +111,20 @@ export function arrayOf({ weight, base, changed }: StoredWeight): DeviceArray {
 
 function bytesOf({ buffer, byteOffset, byteLength }: Stored): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>; // never shared
+}
+
+/**
+ * The pieces in the browser's store of Blobs; `undefined` where it has no room for one. Waits until the browser has taken each. A Blob that
+ * fails in the middle of a session's creation breaks all later creations.
+ */
+async function toBlob(pieces: AsyncIterable<StoredFloats>): Promise<Blob | undefined> {
+  const parts: Blob[] = [];
+  for await (const piece of pieces) {
+    const part = new Blob([bytesOf(piece)]);
+    if (!(await isReadable(part))) return undefined;
+    parts.push(part);
+  }
+  return new Blob(parts);
 }
 
 /**

@@ -4,6 +4,7 @@ import type { WeightFile } from '../assets/weights.js';
 import { fail, throwIfAborted } from '../base/errors.js';
 import { encodeModel } from '../onnx/encode.js';
 import type { Graph, Weight } from '../onnx/types.js';
+import { createBlocks, type BlockOptions, type Blocks } from './blocks.js';
 import { applyChanges, groupChanges, type Changes } from './changes.js';
 import type { DeviceArray } from './device-array.js';
 import { createLock } from './lock.js';
@@ -30,6 +31,8 @@ export interface WeightBank {
   readonly binding: string;
   /** @throws missingWeight, invalidModelFile, incompatibleLora, runtimeFailed, outOfMemory, aborted */
   load(graph: Graph, options?: LoadOptions): Promise<Model>;
+  /** One session of `graph` for many blocks, each with weights of its own. @throws as `load` */
+  loadBlocks(graph: Graph, options: BlockOptions): Promise<Blocks>;
   /**
    * Replaces all changes by these. Models of this bank, loaded before or after, then run with W + Σ strength·scale·Δ. Only weights whose
    * changes differ are computed; `[]` gives the weights of the file bit for bit. Where it throws, nothing is changed any more; or, if a
@@ -70,7 +73,10 @@ export function createBank(context: SessionContext, file: WeightFile, policy: Ba
     const shared = options.constants === 'input';
     const encoded = encodeModel(graph, (weight) => (shared || isInput(weight) ? 'input' : 'initializer'));
     const inputs = encoded.inputWeights.map((weight) => ({ name: weight.name, of: stored.of(weight) }));
-    for (const input of inputs) await stored.loadInput(input.of, options);
+    await stored.loadInputs(
+      inputs.map((input) => input.of),
+      options,
+    );
     const constants: Constant[] = [];
     for (const { weight, path } of encoded.initializers)
       constants.push({ path, data: await stored.loadConstant(stored.of(weight), options) });
@@ -117,6 +123,8 @@ export function createBank(context: SessionContext, file: WeightFile, policy: Ba
       return String(version);
     },
     load: (graph, options = {}) => inTurn(() => load(graph, options)),
+    loadBlocks: (graph, options) =>
+      inTurn(() => createBlocks({ context, file, stored, changes: () => wanted }, graph, options)),
     adapt: (changes, { signal } = {}) => inTurn(() => adapt(changes, signal)),
     dispose() {
       stored.dispose();

@@ -1,5 +1,6 @@
 /**
- * @file The inner loops of linear combinations: one to five arrays in one pass. Imports nothing but types.
+ * @file The inner loops of linear combinations: one to five arrays in one pass. Imports nothing but types. `sum-kernel.ts`
+ * does the same to the bit, and is quicker where the engine lets it.
  *
  * Each computes the elements [begin, end) of `out` and returns the sum of their magnitudes, by which the caller knows them
  * finite without another pass. Eight elements a turn take two thirds of the time of one a turn (Node 20, two arrays of
@@ -11,10 +12,22 @@ import type { Latent } from './latent.js';
 /** One array of a sum. */
 export type Scaled = readonly [factor: number, array: Latent];
 
+/**
+ * Computes the elements [begin, end) of `Σ factor·array` into `out`, which may be one of the arrays; returns the sum of their
+ * magnitudes. Each element is added up in doubles from left to right and rounded once.
+ */
+export type AddRange = (out: Latent, begin: number, end: number, terms: readonly Scaled[]) => number;
+
+/**
+ * The most elements that a caller asks for at a time. A loop that the engine meets often is compiled whole; one long loop is
+ * compiled while it runs, for that run alone, and the first pictures take several times as long.
+ */
+export const BLOCK = 4096;
+
 const one = (a: number, x: Latent, i: number): number => a * (x[i] ?? 0);
 
 /** `out = a·x` */
-export function scale(out: Latent, begin: number, end: number, [a, x]: Scaled): number {
+function scale(out: Latent, begin: number, end: number, [a, x]: Scaled): number {
   let size = 0;
   let i = begin;
   for (; i + 7 < end; i += 8) {
@@ -34,7 +47,7 @@ export function scale(out: Latent, begin: number, end: number, [a, x]: Scaled): 
 const two = (a: number, x: Latent, b: number, y: Latent, i: number): number => a * (x[i] ?? 0) + b * (y[i] ?? 0);
 
 /** `out = a·x + b·y` */
-export function addTwo(out: Latent, begin: number, end: number, [a, x]: Scaled, [b, y]: Scaled): number {
+function addTwo(out: Latent, begin: number, end: number, [a, x]: Scaled, [b, y]: Scaled): number {
   let size = 0;
   let i = begin;
   for (; i + 7 < end; i += 8) {
@@ -55,14 +68,7 @@ const three = (a: number, x: Latent, b: number, y: Latent, c: number, z: Latent,
   a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0);
 
 /** `out = a·x + b·y + c·z` */
-export function addThree(
-  out: Latent,
-  begin: number,
-  end: number,
-  [a, x]: Scaled,
-  [b, y]: Scaled,
-  [c, z]: Scaled,
-): number {
+function addThree(out: Latent, begin: number, end: number, [a, x]: Scaled, [b, y]: Scaled, [c, z]: Scaled): number {
   let size = 0;
   let i = begin;
   for (; i + 7 < end; i += 8) {
@@ -92,7 +98,7 @@ const four = (
 ): number => a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0);
 
 /** `out = a·x + b·y + c·z + d·w` */
-export function addFour(
+function addFour(
   out: Latent,
   begin: number,
   end: number,
@@ -132,7 +138,7 @@ const five = (
 ): number => a * (x[i] ?? 0) + b * (y[i] ?? 0) + c * (z[i] ?? 0) + d * (w[i] ?? 0) + e * (v[i] ?? 0);
 
 /** `out = a·x + b·y + c·z + d·w + e·v` */
-export function addFive(
+function addFive(
   out: Latent,
   begin: number,
   end: number,
@@ -158,12 +164,25 @@ export function addFive(
   return size;
 }
 
-/** Any number of arrays: added up in double before the one rounding. */
-export function addMany(out: Latent, begin: number, end: number, terms: readonly Scaled[]): number {
+/** Any number of arrays, slowly. The sums begin with −0, which changes nothing that is added to it, not even another −0. */
+function addMany(out: Latent, begin: number, end: number, terms: readonly Scaled[]): number {
   let size = 0;
-  const total = new Float64Array(end - begin);
+  const total = new Float64Array(end - begin).fill(-0);
   for (const [factor, x] of terms)
     for (let i = begin; i < end; i++) total[i - begin] = (total[i - begin] ?? 0) + factor * (x[i] ?? 0);
   for (let i = begin; i < end; i++) size += Math.abs((out[i] = total[i - begin] ?? 0));
   return size;
 }
+
+export const addRange: AddRange = (out, begin, end, terms) => {
+  const [a, b, c, d, e, ...more] = terms;
+  if (a === undefined) {
+    out.fill(0, begin, end);
+    return 0;
+  }
+  if (b === undefined) return scale(out, begin, end, a);
+  if (c === undefined) return addTwo(out, begin, end, a, b);
+  if (d === undefined) return addThree(out, begin, end, a, b, c);
+  if (e === undefined) return addFour(out, begin, end, a, b, c, d);
+  return more.length === 0 ? addFive(out, begin, end, a, b, c, d, e) : addMany(out, begin, end, terms);
+};

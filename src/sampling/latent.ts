@@ -5,7 +5,7 @@
  * whole step is one pass over its arrays and is rounded once.
  */
 import { assert, fail } from '../base/errors.js';
-import { addFive, addFour, addMany, addThree, addTwo, scale } from './combine-loops.js';
+import { BLOCK, addRange, type AddRange } from './combine-loops.js';
 
 /** A latent, flattened. Pictures are sampled in float32; float64 exists to test the formulas beyond its rounding. */
 export type Latent = Float32Array | Float64Array;
@@ -46,38 +46,22 @@ export function sum<L extends Latent>(...terms: readonly Term<L>[]): Sum<L> {
   return kept.length > 0 ? kept : flat.slice(0, 1);
 }
 
-/** Computes the elements [begin, end) of a sum; returns the sum of their magnitudes. */
-function computeRange(out: Latent, begin: number, end: number, terms: Sum<Latent>): number {
-  const [a, b, c, d, e, ...more] = terms;
-  if (a === undefined) {
-    out.fill(0, begin, end);
-    return 0;
-  }
-  if (b === undefined) return scale(out, begin, end, a);
-  if (c === undefined) return addTwo(out, begin, end, a, b);
-  if (d === undefined) return addThree(out, begin, end, a, b, c);
-  if (e === undefined) return addFour(out, begin, end, a, b, c, d);
-  return more.length === 0 ? addFive(out, begin, end, a, b, c, d, e) : addMany(out, begin, end, terms);
-}
-
-/**
- * Elements computed at a time. A loop that the engine meets often is compiled whole; one long loop is compiled while it
- * runs, for that run alone, and the first pictures take several times as long.
- */
-const BLOCK = 4096;
-
 /** The largest float32. Numbers whose magnitudes add up to less are finite, in float32 as well. */
 const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
-/** Computes a sum into `out`, which may be one of its own arrays. Returns whether every element is finite. */
-export function computeInto(out: Latent, terms: Sum<Latent>): boolean {
+/**
+ * Computes a sum into `out`, which may be one of its own arrays. Returns whether every element is finite.
+ *
+ * @param add computes a block; what it computes is the same for all that there are
+ */
+export function computeInto(out: Latent, terms: Sum<Latent>, add: AddRange = addRange): boolean {
   const n = out.length;
   assert(
     terms.every(([, array]) => array.length === n),
     `latents of lengths ${terms.map(([, array]) => array.length).join(', ')} cannot be added into ${n}`,
   );
   let size = 0;
-  for (let begin = 0; begin < n; begin += BLOCK) size += computeRange(out, begin, Math.min(n, begin + BLOCK), terms);
+  for (let begin = 0; begin < n; begin += BLOCK) size += add(out, begin, Math.min(n, begin + BLOCK), terms);
   return size < LARGEST || allFinite(out);
 }
 
@@ -88,7 +72,7 @@ export function computeInto(out: Latent, terms: Sum<Latent>): boolean {
  */
 export function combiner<L extends Latent>(
   allocate: Allocate<L>,
-  compute: (out: L, terms: Sum<L>) => unknown = computeInto,
+  compute: (out: L, terms: Sum<L>) => unknown = (out, terms) => computeInto(out, terms),
 ): Combine<L> {
   return (...terms) => {
     const flat = sum(...terms);

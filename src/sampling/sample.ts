@@ -22,6 +22,7 @@ import type { Generator } from './noise.js';
 import { createRecycler } from './recycler.js';
 import type { Env, Memory } from './rules/rule.js';
 import type { Sampler } from './sampler.js';
+import { createSumKernel } from './sum-kernel.js';
 
 /** Where a run stands. */
 export interface Place {
@@ -107,9 +108,10 @@ interface Arithmetic<L extends Latent> {
 }
 
 function arithmetic<L extends Latent>(take: Allocate<L>): Arithmetic<L> {
+  const add = createSumKernel();
   let proven: L | undefined;
   const combineInto = (out: L, terms: Sum<L>): L => {
-    proven = computeInto(out, terms) ? out : undefined;
+    proven = computeInto(out, terms, add) ? out : undefined;
     return out;
   };
   return {

@@ -17,12 +17,13 @@ export function nodeFolder(root: string): GoldenFolder {
 export function nodeEngines(root: string): { readonly engineFor: EngineFor; readonly dispose: () => Promise<void> } {
   let current: { readonly key: string; readonly engine: ReturnType<typeof createNodeEngine> } | undefined;
   return {
-    async engineFor(models) {
-      const key = JSON.stringify(models);
+    async engineFor(models, base) {
+      const key = JSON.stringify([models, base]);
       if (current?.key !== key) {
         await current?.engine.dispose();
         const paths = Object.fromEntries(Object.entries(models).map(([name, path]) => [name, join(root, path)]));
-        current = { key, engine: createNodeEngine({ models: paths }) };
+        const options = { models: paths, ...(base === undefined ? {} : { base: join(root, base) }) };
+        current = { key, engine: createNodeEngine(options) };
       }
       return current.engine;
     },

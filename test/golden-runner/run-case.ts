@@ -6,6 +6,7 @@ import type { Engine } from '../../src/pipeline/engine.js';
 import { readGoldenJson, readTensors, type GoldenFolder } from './files.js';
 import { compare, isWithin, type Comparison, type Outcome } from './report.js';
 import { toleranceOf, type CaseTolerance } from './tolerances.js';
+import { compareTransformerCase, isTransformerCase } from './transformer-case.js';
 
 /** The parts of `case.json` that matter here. */
 interface GoldenCase {
@@ -13,6 +14,8 @@ interface GoldenCase {
   readonly seeds: readonly (number | string)[];
   readonly files: { readonly tensors: readonly string[]; readonly images: readonly string[] };
   readonly tolerance: CaseTolerance;
+  /** Where a model of one file has its configs, tokenizers and missing parts. */
+  readonly configFrom?: string;
   /** Rules that the request alone does not say. */
   readonly assume?: Readonly<Record<string, unknown>>;
   readonly scheduler: { readonly timesteps: readonly number[]; readonly sigmas?: readonly (number | string)[] };
@@ -26,8 +29,11 @@ interface PictureTrace {
   readonly values: Map<string, Float32Array | Int32Array>;
 }
 
-/** Makes an engine whose models are the folders that the case names. */
-export type EngineFor = (models: Readonly<Record<string, string>>) => Promise<Engine>;
+/**
+ * Makes an engine whose models are the folders or files that the case names.
+ * @param base the folder that files take their configs, tokenizers and missing parts from
+ */
+export type EngineFor = (models: Readonly<Record<string, string>>, base?: string) => Promise<Engine>;
 
 export async function runCase(folder: GoldenFolder, name: string, engineFor: EngineFor): Promise<Outcome> {
   const start = performance.now();
@@ -45,7 +51,7 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
     const other = Object.entries(golden.assume ?? {}).find(([rule, value]) => OUR_RULES[rule] !== value);
     if (other !== undefined)
       return finish('unsupported', [], `made by another rule than this build's (${other.join(': ')})`);
-    const engine = await engineFor(golden.models);
+    const engine = await engineFor(golden.models, golden.configFrom);
     const traces: PictureTrace[] = [];
     const pictures: WirePicture[] = [];
     const request = {
@@ -64,7 +70,15 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
       },
     });
     if (errors.length > 0) return finish(errors.every(isUnsupported) ? 'unsupported' : 'failed', [], describe(errors));
-    const comparisons = await comparePictures(folder, name, golden, traces, pictures);
+    const comparisons = isTransformerCase(golden)
+      ? await compareTransformerCase(
+          folder,
+          name,
+          golden,
+          traces.map(({ values }) => values),
+          pictures,
+        )
+      : await comparePictures(folder, name, golden, traces, pictures);
     return finish(comparisons.every(isWithin) ? 'passed' : 'failed', comparisons);
   } catch (error) {
     const errors = toWireErrors(error);

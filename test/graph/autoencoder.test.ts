@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readDiffusersFolder } from '../../src/assets/diffusers-folder.js';
+import { stableDiffusion } from '../../src/assets/open-model.js';
 import type { ModelFiles } from '../../src/assets/model-files.js';
 import { VAE_IO, vaeDecoderGraph, vaeEncoderGraph } from '../../src/graphs/autoencoder-kl.js';
 import { decodePng } from '../../src/image/png.js';
@@ -22,7 +23,7 @@ let folder: ModelFiles;
 
 beforeAll(async () => {
   runtime = await createRuntime({ backend: 'wasm', loadOrt: loadOrtInNode });
-  folder = await readDiffusersFolder(folderTree(join(GOLDEN, 'models/sd15-tiny')));
+  folder = stableDiffusion(await readDiffusersFolder(folderTree(join(GOLDEN, 'models/sd15-tiny'))));
 });
 afterAll(() => runtime.dispose());
 

@@ -19,6 +19,7 @@ import { createComponent } from '../../src/pipeline/component.js';
 import { decodeLatents, type DecodePlan } from '../../src/pipeline/decoder.js';
 import { stackBands } from '../../src/pipeline/layout.js';
 import type { Vae } from '../../src/pipeline/model.js';
+import type { ProgressEvent } from '../../src/pipeline/events.js';
 import { createProgress } from '../../src/pipeline/progress.js';
 import type { DeviceArray } from '../../src/runtime/device-array.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
@@ -140,6 +141,32 @@ describe('decoding latents', () => {
     const golden = await decodePng(await nodeFolder(GOLDEN).read(`cases/${name}/image.png`));
     const result = compare('pixels', picture.rgb, golden.data, { absolute: 1, relative: 0 });
     expect(isWithin(result), JSON.stringify(result)).toBe(true);
+  });
+
+  it('tells of each run of a band, of the first to the last', async () => {
+    const latents = Float32Array.from((await goldenTensors('sd15-portrait')).get('latents.final') ?? []);
+    const heard: ProgressEvent[] = [];
+    const progress = createProgress(
+      { taskUUID: '', numberResults: 1 },
+      (event) => event.kind === 'progress' && heard.push(event),
+      () => 0,
+    );
+    for (const [tiles, model] of [
+      [8, 'sd15-tiny/vae'],
+      [8, 'vae-taesd'],
+      ['never', 'sd15-tiny/vae'],
+    ] as const) {
+      heard.length = 0;
+      const vae = await openVae(model);
+      await decodeLatents(runtime, vae, planOf(128, 192), latents, { progress, signal: undefined }, { tiles });
+      await vae.dispose();
+      const runs = heard.filter(({ stage, step }) => stage === 'decode' && step !== undefined);
+      // Three bands of 8 rows: the trunk, then at least the seven convolutions of one level, and the picture's.
+      const least = tiles === 'never' ? 0 : model === 'vae-taesd' ? 3 : 1 + 3 * 8;
+      expect(runs.length).toBeGreaterThanOrEqual(least);
+      expect(runs.map(({ step }) => step)).toEqual(runs.map((_, i) => i + 1));
+      expect(runs.every(({ of }) => of === runs.length)).toBe(true);
+    }
   });
 
   it.each(['never', 'always', 1, 3, 16] as const)(

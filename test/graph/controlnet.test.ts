@@ -1,7 +1,7 @@
 /** @file ControlNets and the UNets that take their residuals, on the CPU, against diffusers: residuals and predictions of whole steps. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openControlNetFiles, openModelFiles } from '../../src/assets/open-model.js';
+import { openControlNetFiles, openModelFiles, stableDiffusion } from '../../src/assets/open-model.js';
 import type { ComponentFiles } from '../../src/assets/model-files.js';
 import { concatFloats } from '../../src/base/arrays.js';
 import { CONTROL_IO, controlNetGraph, controlNetHintGraph, residualIO } from '../../src/graphs/controlnet.js';
@@ -127,7 +127,7 @@ describe('controlMode controlnet: only the branch with the prompt, soft weights'
       ...scaleInputs(net.config, (i) => [0, soft(i)]),
       [CONTROL_IO.hint]: await hintOf(net, name, 2),
     });
-    const { unet } = await openModelFiles(folder.tree('models/sd15-tiny'));
+    const { unet } = stableDiffusion(await openModelFiles(folder.tree('models/sd15-tiny')));
     const config = parseUNetConfig(unet.config);
     const graph = unetGraph(config, { ...SIZE, batch: 2 }, { ...options, residuals: true });
     const { [UNET_IO.output]: out } = await run(unet, graph, {
@@ -200,7 +200,7 @@ describe('Stable Diffusion XL', () => {
       const cond = Object.entries(residuals).map(([key, both]) => [key, both.subarray(both.length / 2)] as const);
       expectResiduals(Object.fromEntries(cond), golden, 'control.0.residual.');
     }
-    const { unet } = await openModelFiles(folder.tree('models/sdxl-tiny'));
+    const { unet } = stableDiffusion(await openModelFiles(folder.tree('models/sdxl-tiny')));
     const config = parseUNetConfig(unet.config);
     const graph = unetGraph(config, { ...SIZE, batch: 2 }, { ...options, residuals: true });
     const { [UNET_IO.output]: out } = await run(unet, graph, { ...inputs(config, branches, call), ...residuals });

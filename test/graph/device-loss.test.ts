@@ -1,9 +1,10 @@
 /** @file A device that is lost at any call whatsoever: the pictures have the same bytes as without, made once each, and the result says what happened. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { folderTree } from '../../scripts/lib/folder-tree.js';
+import { filesTree } from '../../src/assets/file-tree.js';
 import { createEngine } from '../../src/pipeline/engine.js';
 import type { WireEvent } from '../../src/pipeline/events.js';
 import { writeMicroModel } from '../micro-model.js';
@@ -140,5 +141,54 @@ describe('a device that is lost', () => {
     expect(record.devices).toBe(1);
     expect((await engine.run([TASK])).errors).toEqual([]);
     await engine.dispose();
+  });
+});
+
+describe('a device that is lost under a preprocessor', () => {
+  const EDGES = join(import.meta.dirname, '../golden/unit/preprocess-edges');
+
+  /** The guide that softedge draws. */
+  async function draw(isLoss: (call: number) => boolean) {
+    const record: LossRecord = { calls: 0, devices: 0, losses: 0, alive: 0 };
+    const network = new Blob([await readFile(join(EDGES, 'ControlNetHED.safetensors'))]);
+    const engine = createEngine({
+      runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, 'before') },
+      openTree: () => filesTree('ControlNetHED', [{ path: 'ControlNetHED.safetensors', file: network }]),
+      encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+      newUUID: () => crypto.randomUUID(),
+      randomSeed: () => 1n,
+      now: () => performance.now(),
+      defaultModel: 'micro',
+    });
+    const inputImage = `data:image/png;base64,${(await readFile(join(EDGES, 'picture.png'))).toString('base64')}`;
+    const task = { taskType: 'controlNetPreprocess', taskUUID: TASK.taskUUID, inputImage, outputFormat: 'PNG' };
+    const guides: { readonly png: string; readonly warnings: readonly string[] }[] = [];
+    const { errors } = await engine.run([{ ...task, preProcessorType: 'softedge' }], {
+      onEvent(event) {
+        if (event.kind !== 'guide') return;
+        guides.push({ png: Buffer.from(event.guide.bytes).toString('base64'), warnings: event.guide.warnings });
+      },
+    });
+    await engine.dispose();
+    expect(record.alive).toBe(0);
+    return { guides, errors: errors.map(({ code }) => code), record };
+  }
+
+  it('at any call is replaced, and the guide has the same bytes', async () => {
+    const whole = await draw(never);
+    expect([whole.errors, whole.guides.length]).toEqual([[], 1]);
+    expect(whole.record.calls).toBeGreaterThanOrEqual(2); // it is made, and runs
+    for (let call = 1; call <= whole.record.calls; call++) {
+      const { guides, errors, record } = await draw((n) => n === call);
+      expect([errors, record.devices], `call ${call}`).toEqual([[], 2]);
+      expect(guides, `call ${call}`).toEqual([
+        { png: whole.guides[0]?.png, warnings: [expect.stringContaining('lost') as string] },
+      ]);
+    }
+  });
+
+  it('for the third time is a typed error', async () => {
+    const { guides, errors, record } = await draw(() => true);
+    expect([guides, errors, record.losses]).toEqual([[], ['deviceLost'], 3]);
   });
 });

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEmbedding, vectorsFor } from '../../src/assets/embedding-file.js';
-import { openModelFiles } from '../../src/assets/open-model.js';
+import { openModelFiles, stableDiffusion } from '../../src/assets/open-model.js';
 import { encodeConditioning, type PromptEmbedding, type PromptsOfPlan } from '../../src/pipeline/conditioning.js';
 import { openModel, type LoadedModel } from '../../src/pipeline/model.js';
 import { createProgress } from '../../src/pipeline/progress.js';
@@ -48,7 +48,7 @@ afterAll(async () => {
 });
 
 async function openCached(name: string): Promise<LoadedModel> {
-  const model = models.get(name) ?? (await openModel(runtime, await openModelFiles(folder.tree(`models/${name}`))));
+  const model = models.get(name) ?? (await openModel(runtime, stableDiffusion(await openModelFiles(folder.tree(`models/${name}`)))));
   models.set(name, model);
   return model;
 }

@@ -36,7 +36,7 @@ function roomFor(limit: number, seen: { most: number }): LoadOrt {
   };
 }
 
-async function make(loadOrt: LoadOrt) {
+async function make(loadOrt: LoadOrt, memoryBudgetBytes?: number) {
   const engine = createEngine({
     runtime: { backend: 'wasm', loadOrt },
     openTree: (name) => folderTree(name === 'base' ? MODEL : REFINER),
@@ -45,6 +45,7 @@ async function make(loadOrt: LoadOrt) {
     randomSeed: () => 1n,
     now: () => performance.now(),
     defaultModel: 'base',
+    memoryBudgetBytes,
   });
   engines.push(engine);
   const pictures: WirePicture[] = [];
@@ -91,4 +92,27 @@ describe('a device with too little memory', () => {
     expect(pictures).toEqual([]);
     expect(errors).toMatchObject([{ code: 'outOfMemory', hint: expect.stringContaining('smaller') as string }]);
   });
+
+  it('plans for a budget before anything is loaded: nothing fails on the way, and the picture is the same', async () => {
+    const [all, few] = [{ most: 0 }, { most: 0 }];
+    const expected = await make(roomFor(99, all), 64e6);
+    // Less than the networks together, so that they take turns; the decoder fits beside none of them.
+    const { errors, pictures } = await make(roomFor(99, few), 4e6);
+    expect(errors).toEqual([]);
+    expect(expected.pictures.flatMap(({ warnings }) => warnings)).toEqual([]);
+    expect(pictures).toHaveLength(2);
+    for (const [i, picture] of pictures.entries()) {
+      expect(picture.warnings.join()).toContain('loaded in turn');
+      const [got, wanted] = [
+        await decodePng(picture.bytes),
+        await decodePng(expected.pictures[i]?.bytes ?? new Uint8Array()),
+      ];
+      expect(largestDifference(got.data, wanted.data)).toBeLessThanOrEqual(1); // bands round as float32 does, then to 8 bits
+    }
+  });
 });
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  return Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] ?? NaN))), 0);
+}

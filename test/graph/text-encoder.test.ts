@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProgress } from '../../src/pipeline/progress.js';
 import { createComponent } from '../../src/pipeline/component.js';
+import { TOKEN_TABLE } from '../../src/graphs/clip-text.js';
 import { openTokenTable } from '../../src/pipeline/token-table.js';
 import { loadEncoder, type EncodeRow } from '../../src/pipeline/text-encoder.js';
 import { openWeights } from '../../src/assets/weights.js';
@@ -38,7 +39,7 @@ async function open(name: string, slot: 1 | 2, penultimate: boolean, masked: boo
   const config = parseClipTextConfig(await readGoldenJson(folder, `weights/${name}/config.json`));
   const file = await openWeights(folder.tree('weights'), name, ['model'], { layout: CLIP_TEXT_LAYOUT });
   const tokenizer = createClipTokenizer(await readTokenizerFiles(folder.tree('tokens'), 'clip'));
-  const embed = openTokenTable(file, config.vocabSize, config.hiddenSize);
+  const embed = openTokenTable(file, { name: TOKEN_TABLE, size: config.vocabSize, width: config.hiddenSize });
   const encoder = { ...createComponent(runtime, file), config, slot, tokenizer, embed };
   const progress = createProgress(
     { taskUUID: '', numberResults: 1 },

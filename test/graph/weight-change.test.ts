@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readDiffusersFolder } from '../../src/assets/diffusers-folder.js';
+import { stableDiffusion } from '../../src/assets/open-model.js';
 import type { AppliedChange, Delta, Matrix, Product } from '../../src/assets/weight-change.js';
 import type { WeightFile } from '../../src/assets/weights.js';
 import { concatFloats } from '../../src/base/arrays.js';
@@ -396,7 +397,7 @@ describe('a LoRA on a UNet', () => {
   }
 
   it('gives what diffusers gives', async () => {
-    const folder = await readDiffusersFolder(folderTree(join(GOLDEN, 'models/sd15-tiny')));
+    const folder = stableDiffusion(await readDiffusersFolder(folderTree(join(GOLDEN, 'models/sd15-tiny'))));
     const golden = await readTensors(nodeFolder(GOLDEN), 'cases/lora-kohya/tensors.safetensors');
     const get = (name: string): Float32Array => Float32Array.from(golden.get(`base.${name}`) ?? []);
     const config = parseUNetConfig(folder.unet.config);

@@ -45,10 +45,10 @@ export interface KnownControlNet extends Known {
   readonly hub: HubFiles;
 }
 
-/** A model of a family that does not run here; known so that the error can say so. */
+/** A model of a kind that does not run here; known so that the error can say so. */
 export interface KnownElsewhere extends Known {
   readonly kind: 'elsewhere';
-  /** What it is, for a message: `a FLUX.1 model`. */
+  /** What it is, for a message: `an inpainting model of FLUX.1`. */
   readonly what: string;
 }
 

@@ -16,10 +16,12 @@ export interface AdapterScale {
 /** `undefined` where the configuration says nothing. */
 export type AdapterConfig = (place: LayerPlace) => AdapterScale | undefined;
 
-const PREFIXES = { unet: 'unet.', encoder1: 'text_encoder.', encoder2: 'text_encoder_2.' } as const satisfies Record<
-  LoraNetwork,
-  string
->;
+const PREFIXES = {
+  unet: 'unet.',
+  encoder1: 'text_encoder.',
+  encoder2: 'text_encoder_2.',
+  transformer: 'transformer.',
+} as const satisfies Record<LoraNetwork, string>;
 
 /** @throws `code` (a field that is wrong); unsupportedModel (another method than LoRA, patterns that are regular expressions) */
 export function parseAdapterConfig(json: unknown, where: string, code: ErrorCode): AdapterConfig {
@@ -41,7 +43,7 @@ export function parseAdapterConfig(json: unknown, where: string, code: ErrorCode
   return (place) => scales.get(place.network)?.(place);
 }
 
-const NETWORKS = ['unet', 'encoder1', 'encoder2'] as const satisfies readonly LoraNetwork[];
+const NETWORKS = ['unet', 'encoder1', 'encoder2', 'transformer'] as const satisfies readonly LoraNetwork[];
 
 /**
  * `alpha_pattern`: the end of a layer's name, from a dot on → its alpha; the first that fits counts (peft, `get_pattern_key`).

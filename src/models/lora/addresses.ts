@@ -3,9 +3,10 @@
  * from their own underscores, so all are looked up in tables made from the model's layers; nothing is guessed.
  */
 import { ldmUNetLayout } from '../layouts/ldm-unet.js';
+import { createFluxAddressBook, type ChangeRows, type FluxTarget } from './flux-addresses.js';
 
 /** The networks that a LoRA may change. */
-export type LoraNetwork = 'unet' | 'encoder1' | 'encoder2';
+export type LoraNetwork = 'unet' | 'encoder1' | 'encoder2' | 'transformer';
 
 /** A network of a model, by the weights that it has: internal names (those of diffusers, with `text_model.` before a text encoder's). */
 export interface NetworkWeights {
@@ -20,11 +21,16 @@ export interface LayerPlace {
   readonly module: string;
   /** Found under the original code's name (`input_blocks.1.1.proj_in`). */
   readonly original: boolean;
+  /** Where an address means several layers: the rows of the change that are this one's. Absent: all, as they are. */
+  readonly rows?: ChangeRows;
 }
 
 export interface AddressBook {
-  /** `unused`: a layer behind the last one of a text encoder that the model runs; `undefined`: no layer of this model. */
-  find(address: string): LayerPlace | 'unused' | undefined;
+  /**
+   * The layers of an address: mostly one; in FLUX.1 q, k and v may be changed as one matrix. `unused`: a layer behind the last one of a text
+   * encoder that the model runs; `undefined`: no layer of this model.
+   */
+  find(address: string): readonly LayerPlace[] | 'unused' | undefined;
   shapeOf(network: LoraNetwork, weight: string): readonly number[] | undefined;
 }
 
@@ -57,6 +63,8 @@ function dotted(network: LoraNetwork, ...starts: readonly string[]): readonly Pr
 /** The layers of `networks` under all their addresses. */
 export function createAddressBook(networks: readonly NetworkWeights[]): AddressBook {
   const tables = new Map(networks.map(({ network, weights }) => [network, createTable(network, weights)]));
+  const transformer = tables.get('transformer');
+  const findInFlux = transformer === undefined ? undefined : createFluxAddressBook(transformer.modules);
 
   const lookUp = ({ network, underscored: flat }: Prefix, rest: string): LayerPlace | 'unused' | undefined => {
     const table = tables.get(network);
@@ -69,16 +77,25 @@ export function createAddressBook(networks: readonly NetworkWeights[]): AddressB
 
   return {
     find(address) {
+      const targets = findInFlux?.(address);
+      if (targets !== undefined) return targets.map(toPlace);
       const whole = withoutWrapper(address);
       for (const prefix of PREFIXES) {
         if (!whole.startsWith(prefix.start)) continue;
         const found = lookUp(prefix, withoutWrapper(whole.slice(prefix.start.length)));
-        if (found !== undefined || prefix.start !== '') return found;
+        if (found === 'unused') return found;
+        if (found !== undefined || prefix.start !== '') return found && [found];
       }
       return undefined;
     },
     shapeOf: (network, weight) => tables.get(network)?.shapes.get(weight),
   };
+}
+
+function toPlace({ module, part, swapped }: FluxTarget): LayerPlace {
+  const place = { network: 'transformer', module, original: false } as const;
+  if (part === undefined && swapped === undefined) return place;
+  return { ...place, rows: { ...(part === undefined ? {} : { part }), ...(swapped === undefined ? {} : { swapped }) } };
 }
 
 /** What peft's wrapping of a model puts before names. */
@@ -99,6 +116,7 @@ interface Alias {
 }
 
 interface Table {
+  readonly modules: ReadonlySet<string>;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Address without prefix → module. */
   readonly dotted: ReadonlyMap<string, Alias>;
@@ -116,6 +134,7 @@ function createTable(network: LoraNetwork, weights: NetworkWeights['weights']): 
     ),
   ]);
   return {
+    modules,
     shapes,
     dotted: new Map(all),
     underscored: new Map(all.map(([name, alias]) => [name.replaceAll('.', '_'), alias])),

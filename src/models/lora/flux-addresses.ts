@@ -5,21 +5,25 @@
 import { fluxPlace } from '../layouts/flux.js';
 import type { RowPart } from '../layouts/layout.js';
 
-/** A layer that a change is for. */
-export interface FluxTarget {
-  /** Internal, e.g. `transformer_blocks.0.attn.to_k`. */
-  readonly module: string;
+/** Which rows of a change are a layer's. */
+export interface ChangeRows {
   /** These rows of the change are the layer's; all, where absent. */
   readonly part?: RowPart;
   /** The change has the second half of the rows first. */
   readonly swapped?: true;
 }
 
+/** A layer that a change is for. */
+export interface FluxTarget extends ChangeRows {
+  /** Internal, e.g. `transformer_blocks.0.attn.to_k`. */
+  readonly module: string;
+}
+
 /** Address without prefix → its layers, by rows. */
 export type FluxAddresses = ReadonlyMap<string, readonly FluxTarget[]>;
 
-/** Before addresses whose words are joined by underscores: kohya's, and the same with diffusers' names. */
-const UNDERSCORED = ['lora_unet_', 'lora_transformer_'];
+/** Before addresses whose words are joined by underscores: kohya's, the same with diffusers' names, and LyCORIS'. */
+const UNDERSCORED = ['lora_unet_', 'lora_transformer_', 'lycoris_'];
 /** Before dotted ones: diffusers' and ai-toolkit's, ComfyUI's, peft's wrapper. */
 const DOTTED = ['transformer.', 'diffusion_model.', 'model.diffusion_model.', 'base_model.model.'];
 

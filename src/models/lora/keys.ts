@@ -39,11 +39,16 @@ export interface LoraLayer {
 /** Adapters of peft may have a name: `lora_A.default.weight`. */
 const ADAPTER = String.raw`(?:\.[^.]+)?`;
 
+/** XLabs' attention processors of FLUX.1, whose addresses say which layer and which of the two texts and images. */
+const XLABS = String.raw`_blocks\.\d+\.processor\.(?:qkv|proj)_lora[12]?`;
+
 /**
  * kohya and LyCORIS write `.lora_down.weight`; diffusers wrote `_lora.down.weight`, then `.lora.down.weight`,
  * `.lora_linear_layer.down.weight`, and now peft's `.lora_A.weight`.
  */
 const ENDINGS: readonly (readonly [RegExp, (match: string) => Part | undefined])[] = [
+  ending(String.raw`(?<=${XLABS})\.down\.weight`, 'down'),
+  ending(String.raw`(?<=${XLABS})\.up\.weight`, 'up'),
   ending(String.raw`(?:[._]lora\.down|\.lora_linear_layer\.down|\.lora_down|\.lora_A${ADAPTER})\.weight`, 'down'),
   ending(String.raw`(?:[._]lora\.up|\.lora_linear_layer\.up|\.lora_up|\.lora_B${ADAPTER})\.weight`, 'up'),
   ending(String.raw`\.lora_mid\.weight`, 'mid'),

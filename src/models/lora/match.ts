@@ -5,7 +5,7 @@ import type { TensorShapes } from '../layouts/layout.js';
 import { createAddressBook, type LayerPlace, type NetworkWeights } from './addresses.js';
 import { sizeText } from './form-shapes.js';
 import { formsOf, type FormedChange } from './forms.js';
-import { groupLayers, showKey, type LoraLayer } from './keys.js';
+import { groupLayers, showKey } from './keys.js';
 
 /** The change of one weight of the model, as names of tensors. */
 export interface MatchedChange extends FormedChange {
@@ -43,8 +43,8 @@ export function matchLora(subject: LoraSubject, networks: readonly NetworkWeight
   const known = new Set<string>();
   const unused: string[] = [];
 
-  const matchLayer = (layer: LoraLayer, place: LayerPlace): void => {
-    for (const formed of formsOf(layer, name)) {
+  const matchLayer = (forms: readonly FormedChange[], place: LayerPlace): void => {
+    for (const formed of forms) {
       const weight = `${place.module}.${formed.leaf}`;
       const shape = book.shapeOf(place.network, weight);
       if (shape === undefined) continue; // a bias that the model does not have
@@ -59,9 +59,12 @@ export function matchLora(subject: LoraSubject, networks: readonly NetworkWeight
   };
 
   for (const layer of groupLayers(tensors, name)) {
-    const place = book.find(layer.address);
-    if (place === 'unused') for (const tensor of layer.parts.values()) unused.push(tensor.name);
-    else if (place !== undefined) matchLayer(layer, place);
+    const places = book.find(layer.address);
+    if (places === 'unused') for (const tensor of layer.parts.values()) unused.push(tensor.name);
+    else if (places !== undefined) {
+      const forms = formsOf(layer, name);
+      for (const place of places) matchLayer(forms, place);
+    }
   }
   const match = { changes: [...changes.values()], unmatched: without(tensors.keys(), known, unused), unused };
   checkShare(match, subject);
@@ -92,18 +95,21 @@ function without(names: Iterable<string>, ...others: readonly Iterable<string>[]
 }
 
 function checkSize(
-  { size, tensors, weight, leaf }: MatchedChange,
+  { size, tensors, weight, leaf, place }: MatchedChange,
   shape: readonly number[],
   subject: LoraSubject,
 ): void {
   const [rows = 1, ...rest] = shape;
-  const wanted = { rows, columns: elementCount(rest) };
-  if (wanted.rows === size.rows && wanted.columns === size.columns) return;
+  const { count = 1, of = 1 } = place.rows?.part ?? {};
+  const wanted = { rows: (rows / count) * of, columns: elementCount(rest) };
+  const halves = place.rows?.swapped !== true || rows % 2 === 0;
+  if (wanted.rows === size.rows && wanted.columns === size.columns && halves) return;
   const part = tensors.find(({ shape: own }) => own.length > 0);
+  const fused = of === 1 ? 'is ' : 'and its neighbours are ';
   const stored = shape.length === 2 ? '' : `, stored as [${shape.join(', ')}]`;
   throw incompatible(
     subject,
-    `${showKey(part?.name ?? '')} is for a ${leaf} ${sizeText(size)}, ${weight} of this model is ${sizeText(wanted)}${stored}`,
+    `${showKey(part?.name ?? '')} is for a ${leaf} ${sizeText(size)}, ${weight} of this model ${fused}${sizeText(wanted)}${stored}`,
   );
 }
 

@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { readDiffusersFolder } from '../../../src/assets/diffusers-folder.js';
 import { memoryTree } from '../../../src/assets/file-tree.js';
+import { stableDiffusion } from '../../../src/assets/open-model.js';
+import type { ModelFiles } from '../../../src/assets/model-files.js';
 import { folderTree, problemOf, utf8 } from './support.js';
 
 const index = {
@@ -27,18 +29,18 @@ const contents: Readonly<Record<string, string>> = {
 const PAGE = '<!doctype html>';
 
 /** The folder of `contents` with changes; `undefined` removes a file. */
-const read = (changes: Readonly<Record<string, string | undefined>> = {}) => {
+const read = async (changes: Readonly<Record<string, string | undefined>> = {}): Promise<ModelFiles> => {
   const files = Object.entries({ ...contents, ...changes }).flatMap(([path, text]) =>
     text === undefined ? [] : [[path, utf8(text)] as const],
   );
-  return readDiffusersFolder(memoryTree('m', Object.fromEntries(files)));
+  return stableDiffusion(await readDiffusersFolder(memoryTree('m', Object.fromEntries(files))));
 };
 const withIndex = (changes: Readonly<Record<string, unknown>>) =>
   read({ 'model_index.json': JSON.stringify({ ...index, ...changes }) });
 
 describe('readDiffusersFolder', () => {
   it('reads the bundled model', async () => {
-    const folder = await readDiffusersFolder(folderTree('models/tinyworld'));
+    const folder = stableDiffusion(await readDiffusersFolder(folderTree('models/tinyworld')));
     expect(folder).toMatchObject({ architecture: 'sd', forceZerosForEmptyPrompt: false });
     expect(folder.card?.air).toBe('darkroom:1@1');
     const [encoder, ...more] = folder.encoders;
@@ -150,7 +152,7 @@ describe('readDiffusersFolder', () => {
     ['StableDiffusionXLInpaintPipeline', 'Stable Diffusion XL inpainting model'],
     ['StableDiffusion3Pipeline', 'Stable Diffusion 3'],
     ['StableDiffusionInpaintPipeline', 'inpainting'],
-    ['FluxPipeline', 'FLUX.1'],
+    ['FluxFillPipeline', 'FLUX.1 Fill'],
     ['Flux2KleinPipeline', 'FLUX.2'],
     ['HiDreamImagePipeline', 'HiDream'],
     ['SomethingNewPipeline', 'another kind of model'],

@@ -6,7 +6,7 @@ import { memorySource } from '../../../src/assets/byte-source.js';
 import { readTensorRows } from '../../../src/assets/read-tensor.js';
 import { openWhole, type WeightTensors } from '../../../src/assets/weight-tensors.js';
 import { viewWeights, type WeightFile } from '../../../src/assets/weights.js';
-import { detectFluxFile } from '../../../src/models/flux-file.js';
+import { detectFluxFile, detectFluxParts } from '../../../src/models/flux-file.js';
 import { FLUX_LAYOUT } from '../../../src/models/layouts/flux.js';
 import { float32Bytes, problemOf, safetensors, type Stored } from './support.js';
 
@@ -131,7 +131,6 @@ describe('detection', () => {
     const found = detectFluxFile(renamed((name) => prefix + name));
     expect(found).toMatchObject({ guidance: true });
     expect(found?.transformer.places('x_embedder.weight')).toEqual([{ name: `${prefix}img_in.weight` }]);
-    expect([found?.clip, found?.t5, found?.vae]).toEqual([undefined, undefined, undefined]);
   });
 
   it('tells schnell from dev, and sees the other parts of a model', () => {
@@ -142,12 +141,13 @@ describe('detection', () => {
     ];
     const tensors = new Map([...published].filter(([name]) => !name.startsWith('guidance_in.')));
     for (const name of others) tensors.set(name, { shape: [1] });
-    expect(detectFluxFile(tensors)).toMatchObject({
-      guidance: false,
+    expect(detectFluxFile(tensors)).toMatchObject({ guidance: false });
+    expect(detectFluxParts(tensors)).toEqual({
       clip: 'text_encoders.clip_l.transformer.',
       t5: 'text_encoders.t5xxl.transformer.',
       vae: 'vae.',
     });
+    expect(detectFluxParts(published)).toEqual({});
   });
 
   it('knows diffusers’ names in one file', () => {
@@ -158,7 +158,7 @@ describe('detection', () => {
   });
 
   it('does not take a relative for it', () => {
-    for (const missing of ['vector_in.', 'img_in.', 'txt_in.', 'double_blocks.0.']) {
+    for (const missing of ['vector_in.', 'img_in.', 'txt_in.', 'double_blocks.0.', 'final_layer.']) {
       const tensors = new Map([...published].filter(([name]) => !name.startsWith(missing)));
       expect(detectFluxFile(tensors), missing).toBeUndefined();
     }

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { ModelFiles } from '../../../src/assets/model-files.js';
-import { openModelFiles, openVaeFiles, type OpenModelOptions } from '../../../src/assets/open-model.js';
+import { openModelFiles, openVaeFiles, stableDiffusion, type OpenModelOptions } from '../../../src/assets/open-model.js';
 import type { ByteSource, FileTree } from '../../../src/assets/source.js';
 import { memorySource } from '../../../src/assets/byte-source.js';
 import type { WeightFile } from '../../../src/assets/weights.js';
@@ -53,11 +53,12 @@ function wrongShapes(weights: WeightFile, expected: Shapes): readonly string[] {
 }
 
 const clipTokenizer = folderTree('models/clip-tokenizer');
-const open = (
+const open = async (
   shapes: Shapes,
   metadata?: Readonly<Record<string, string>>,
   options: OpenModelOptions = {},
-): Promise<ModelFiles> => openModelFiles(treeOf(shapes, metadata), { clipTokenizer, ...options });
+): Promise<ModelFiles> =>
+  stableDiffusion(await openModelFiles(treeOf(shapes, metadata), { clipTokenizer, ...options }));
 
 describe.each([
   ['sd15', 'sd', 'sd15-unet', 'sd-vae', ['clip-l']],

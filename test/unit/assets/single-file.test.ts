@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { memorySource } from '../../../src/assets/byte-source.js';
 import { filesTree, memoryTree } from '../../../src/assets/file-tree.js';
 import type { ComponentFiles, ModelFiles } from '../../../src/assets/model-files.js';
-import { openModelFiles, openVaeFiles } from '../../../src/assets/open-model.js';
+import { openModelFiles, openVaeFiles, stableDiffusion } from '../../../src/assets/open-model.js';
 import type { FileTree } from '../../../src/assets/source.js';
 import { urlTree, type HttpDeps } from '../../../src/assets/url-tree.js';
 import { viewWeights, type WeightFile } from '../../../src/assets/weights.js';
@@ -54,7 +54,10 @@ describe.each([
   ['sdxl-single', 'sdxl-tiny', { unet: 618, vae: 244, encoders: [68, 69] }],
 ])('%s', (name, folderName, counts) => {
   const both = async (): Promise<readonly [ModelFiles, ModelFiles]> =>
-    Promise.all([openModelFiles(golden(name)), openModelFiles(golden(folderName))]);
+    [
+    stableDiffusion(await openModelFiles(golden(name))),
+    stableDiffusion(await openModelFiles(golden(folderName))),
+  ];
 
   it('holds the weights of the folder, tensor by tensor', async () => {
     const [single, folder] = await both();
@@ -82,7 +85,7 @@ describe.each([
 
 describe('a packed and a transposed tensor', () => {
   it('are read in pieces: rows of q, k and v, and no more bytes than theirs', async () => {
-    const files = await openModelFiles(golden('sdxl-single'));
+    const files = stableDiffusion(await openModelFiles(golden('sdxl-single')));
     const weights = await files.encoders[1]?.open();
     let bytes = 0;
     const q = await weights?.read('text_model.encoder.layers.0.self_attn.k_proj.weight', 'float32', undefined, (n) => {

@@ -174,6 +174,31 @@ describe('restoreRequest', () => {
     });
   });
 
+  it('gives back ControlNets whose guide has a name', () => {
+    const named = {
+      model: 'civitai:38784@44716',
+      guideImage: '6b1a2a8e-4f4b-4d6e-8a52-0f3f0f2a9f10',
+      weight: 0.5,
+      startStep: 2,
+      endStepPercentage: 80,
+      controlMode: 'prompt' as const,
+    };
+    const inline = { ...named, guideImage: `data:image/png;base64,${'A'.repeat(5000)}` };
+    expect(restoreRequest(pngTexts({ ...PICTURE, controlNet: [named] }))).toEqual({
+      request: { ...REQUEST, controlNet: [named] },
+      ignored: [],
+    });
+    expect(restoreRequest(pngTexts({ ...PICTURE, controlNet: [inline, named] }))).toEqual({
+      request: { ...REQUEST, controlNet: [named] },
+      ignored: ['controlNet'],
+    });
+    const hostile = [{ ...named, weight: '1', controlMode: 'all', startStep: null, evil: 1 }, { model: 'm' }, 7];
+    expect(restoreRequest({ darkroom: JSON.stringify({ controlNet: hostile }) })).toEqual({
+      request: { controlNet: [{ model: named.model, guideImage: named.guideImage, endStepPercentage: 80 }] },
+      ignored: ['controlNet'],
+    });
+  });
+
   it('takes only fields of the right type from JSON that anyone may have written', () => {
     const darkroom = JSON.stringify({
       positivePrompt: 7,

@@ -40,7 +40,7 @@ describe('parseCard', () => {
     [{ air: ' ' }, '"air" must be a string that is not empty, got " "'],
     [{ name: 3 }, '"name" must be a string, got 3'],
     [{ licence: null }, '"licence" must be a string'],
-    [{ family: 'flux' }, '"family" must be one of sd1, sd2, sdxl, sdxl-refiner, got "flux"'],
+    [{ family: 'sd3' }, '"family" must be one of sd1, sd2, sdxl, sdxl-refiner, flux, got "sd3"'],
     [{ native: 512 }, '"native" must be a list, got 512'],
     [{ native: [512] }, '"native" must be [width, height]'],
     [{ native: [512, 512, 512] }, '"native" must be [width, height]'],
@@ -67,7 +67,9 @@ describe('parseCard', () => {
     expect(messageOf(json)).toContain('card.json: expected a JSON object');
   });
 
-  it('has preview colours for four latent channels in each family', () => {
-    for (const { factors } of Object.values(LATENT_RGB)) expect(factors).toHaveLength(4);
+  it('has preview colours for every latent channel of each family: 16 in FLUX.1', () => {
+    for (const [family, { factors }] of Object.entries(LATENT_RGB)) {
+      expect(factors, family).toHaveLength(family === 'flux' ? 16 : 4);
+    }
   });
 });

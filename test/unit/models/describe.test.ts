@@ -71,6 +71,7 @@ describe('describeFiles', () => {
   it('keeps everything else of the files', () => {
     const files: ModelFiles = {
       ...bare,
+      architecture: 'sdxl',
       unet: { config: {}, open: () => Promise.reject(new Error('not opened')) },
       vae: { config: {}, open: () => Promise.reject(new Error('not opened')) },
       encoders: [],

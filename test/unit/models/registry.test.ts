@@ -138,7 +138,9 @@ describe('details', () => {
   });
 
   it.each([
-    [{ family: 'flux' }, '"family" must be one of sd1, sd2, sdxl, sdxl-refiner, got "flux"'],
+    [{ family: 'sd3' }, '"family" must be one of sd1, sd2, sdxl, sdxl-refiner, flux, got "sd3"'],
+    [{ companions: 'x' }, '"companions" must be a list'],
+    [{ companions: [''] }, '"companions"[0] must be a model\'s reference or a URL, got ""'],
     [{ category: 'model' }, '"category" must be one of checkpoint, lora'],
     [{ distillation: 'fast' }, '"distillation" must be one of lcm, turbo, lightning, hyper, tcd, got "fast"'],
     [{ name: '' }, '"name" must be a string that is not empty'],
@@ -264,11 +266,13 @@ describe('what is not found', () => {
     else expect(message).not.toContain('Did you mean');
   });
 
-  it('says that FLUX is one', () => {
-    const error = problemOf(() => resolve(none, 'runware:101@1'));
+  it('says that FLUX.1 Fill is one', () => {
+    const error = problemOf(() => resolve(none, 'runware:102@1'));
     expect(error.code).toBe('unsupportedModel');
-    expect(error.message).toBe('runware:101@1 is FLUX.1 [dev], a FLUX.1 model; that family is not supported.');
-    expect(resolve(register(none, 'runware:101@1', source), 'runware:101@1').source).toEqual(source);
+    expect(error.message).toBe(
+      'runware:102@1 is FLUX.1 Fill, an inpainting model of FLUX.1; models of its kind are not supported.',
+    );
+    expect(resolve(register(none, 'runware:102@1', source), 'runware:102@1').source).toEqual(source);
   });
 
   it.each([

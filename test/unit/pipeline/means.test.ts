@@ -1,7 +1,8 @@
 /** @file What is tried after a failure: once less memory, once more range, twice another device, and nothing for other errors. */
 import { describe, expect, it } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
-import { otherMeans, type Means } from '../../../src/pipeline/means.js';
+import type { Way, Ways } from '../../../src/pipeline/fit.js';
+import { otherMeans, withinMemory, type Means } from '../../../src/pipeline/means.js';
 
 const half: Means = { dtype: 'float16', frugal: false, bands: false, losses: 0, warnings: ['earlier'] };
 
@@ -36,5 +37,44 @@ describe('otherMeans', () => {
     expect(() => otherMeans(fail('aborted', 'stop'), half)).toThrow('stop');
     const foreign = new TypeError('bug');
     expect(() => otherMeans(foreign, half)).toThrow(foreign);
+  });
+});
+
+describe('withinMemory', () => {
+  const way = (frugal: boolean, bands: boolean, peak: number): Way => ({
+    frugal,
+    bands,
+    plan: { networks: [], weights: 0, activations: 0, peak, peakIn: '' },
+  });
+  const ways: Ways = [way(false, false, 15), way(false, true, 10), way(true, false, 8), way(true, true, 6)];
+  const chosen = (available: number, means = half) => {
+    const { frugal, bands } = withinMemory(means, ways, available);
+    return { frugal, bands };
+  };
+
+  it('takes the fastest way that there is room for, and the smallest where there is none', () => {
+    expect(chosen(15)).toEqual({ frugal: false, bands: false });
+    expect(chosen(14)).toEqual({ frugal: false, bands: true });
+    expect(chosen(9)).toEqual({ frugal: true, bands: false });
+    expect(chosen(7)).toEqual({ frugal: true, bands: true });
+    expect(chosen(1)).toEqual({ frugal: true, bands: true });
+  });
+
+  it('gives back nothing that was given up before, and says what it gives up more', () => {
+    expect(chosen(15, { ...half, frugal: true })).toEqual({ frugal: true, bands: false });
+    expect(chosen(15, { ...half, bands: true })).toEqual({ frugal: false, bands: true });
+    expect(withinMemory(half, ways, 15)).toEqual(half);
+    expect(withinMemory(half, ways, 7).warnings).toEqual([
+      'earlier',
+      expect.stringContaining('in turn'),
+      expect.stringContaining('bands'),
+    ]);
+    expect(withinMemory({ ...half, frugal: true }, ways, 7).warnings).toHaveLength(2);
+  });
+
+  it('keeps bands that were asked for where the device decodes in parts anyway', () => {
+    const cut: Ways = [way(false, false, 9), way(true, false, 5)];
+    expect(withinMemory({ ...half, bands: true }, cut, 9)).toMatchObject({ frugal: false, bands: true });
+    expect(withinMemory({ ...half, bands: true }, cut, 5)).toMatchObject({ frugal: true, bands: true });
   });
 });

@@ -7,19 +7,23 @@ import type { Runtime } from '../../../src/runtime/runtime.js';
 
 /** Devices that can be lost by hand; a library that counts what it frees. */
 function bench({ hangs = false } = {}) {
-  const devices: { lose: (why: string) => void; disposed: number }[] = [];
+  const devices: { lose: (why: string) => void; disposed: number; gpuBytes: number }[] = [];
   const freed: number[] = [];
+  /** What there is at present: whether a GPU, and what time it is. */
+  const world = { gpu: true, now: 0, asked: 0 };
   const open = (): Promise<Runtime> => {
     let lose: (why: string) => void = () => undefined;
     const lost = new Promise<string>((resolve) => (lose = resolve));
-    const device = { lose: (why: string) => lose(why), disposed: 0 };
+    const device = { lose: (why: string) => lose(why), disposed: 0, gpuBytes: 0 };
     devices.push(device);
     const dispose = (): Promise<void> => {
       device.disposed++;
       return Promise.resolve();
     };
     // Nothing else of a runtime is used here.
-    return Promise.resolve({ info: { backend: 'webgpu' }, lost, dispose } as unknown as Runtime);
+    const info = { backend: world.gpu ? 'webgpu' : 'wasm' };
+    const memory = () => ({ gpuBytes: device.gpuBytes, gpuBuffers: 0 });
+    return Promise.resolve({ info, lost, dispose, memory } as unknown as Runtime);
   };
   let libraries = 0;
   const createLibrary = (): Library => {
@@ -30,7 +34,11 @@ function bench({ hangs = false } = {}) {
       clear: () => (hangs ? new Promise(() => undefined) : Promise.resolve(void freed.push(number))),
     };
   };
-  return { own: createOwnDevice(open, createLibrary), devices, freed };
+  const hasGpu = (): Promise<boolean> => {
+    world.asked++;
+    return Promise.resolve(world.gpu);
+  };
+  return { own: createOwnDevice({ open, createLibrary, hasGpu, now: () => world.now }), devices, freed, world };
 }
 
 afterEach(() => {
@@ -85,5 +93,74 @@ describe('the device of an engine', () => {
     await given;
     expect(await own.get()).not.toBe(first);
     expect(devices).toHaveLength(2);
+  });
+});
+
+const GB = 1e9;
+
+describe('the device of the next task', () => {
+  it('is the GPU again, a minute after the CPU took its place, once there is one', async () => {
+    const { own, devices, world } = bench();
+    await own.get();
+    devices[0]?.lose('The driver crashed.');
+    await Promise.resolve();
+    world.gpu = false;
+    expect((await own.get()).info.backend).toBe('wasm');
+    for (const [now, gpu, asked, backend] of [
+      [59_999, true, 0, 'wasm'], // too early
+      [60_000, false, 1, 'wasm'], // still none
+      [119_999, true, 1, 'wasm'], // asked a moment ago
+      [120_000, true, 2, 'webgpu'],
+    ] as const) {
+      Object.assign(world, { now, gpu });
+      await own.prepare('a');
+      expect([(await own.get()).info.backend, world.asked], `at ${now}`).toEqual([backend, asked]);
+    }
+    expect(devices).toHaveLength(3);
+  });
+
+  it('stays the CPU where there never was a GPU', async () => {
+    const { own, devices, world } = bench();
+    world.gpu = false;
+    await own.get();
+    Object.assign(world, { gpu: true, now: 1e9 });
+    await own.prepare('a');
+    await own.get();
+    expect([devices.length, world.asked]).toEqual([1, 0]);
+  });
+
+  it('is an empty one where buffers of other kinds have piled up, and the same for kinds that take turns', async () => {
+    const { own, devices } = bench();
+    /** A task whose buffers are of sizes that no other kind has. */
+    const run = async (kind: string, bytes: number, isNew = true): Promise<number> => {
+      await own.prepare(kind);
+      await own.get();
+      const device = devices.at(-1);
+      if (device !== undefined && isNew) device.gpuBytes += bytes;
+      return devices.length;
+    };
+    expect(await run('a', 4 * GB)).toBe(1);
+    expect(await run('b', 5 * GB)).toBe(1);
+    expect(await run('a', 0, false)).toBe(1);
+    expect(await run('b', 0, false)).toBe(1);
+    expect(await run('c', 2 * GB)).toBe(1); // 9 GB held are not more than 2·4 and the spare one
+    expect(await run('b', 0, false)).toBe(1); // needs no room
+    expect(await run('d', 6 * GB)).toBe(2); // 11 GB are
+    expect(await run('e', 1 * GB)).toBe(2);
+    expect(devices.map(({ disposed, gpuBytes }) => [disposed, gpuBytes])).toEqual([
+      [1, 11 * GB],
+      [0, 7 * GB],
+    ]);
+  });
+
+  it('is never given up for what small pictures leave', async () => {
+    const { own, devices } = bench();
+    for (let i = 0; i < 100; i++) {
+      await own.prepare(`${i}`);
+      await own.get();
+      const device = devices.at(-1);
+      if (device !== undefined) device.gpuBytes += 10e6;
+    }
+    expect(devices).toHaveLength(1);
   });
 });

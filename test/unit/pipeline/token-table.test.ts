@@ -51,7 +51,7 @@ const row = (id: number): number[] => [id, id + 0.25, id + 0.5];
 describe('openTokenTable', () => {
   it('gives rows in the order of ids, and reads each once', async () => {
     const { file, ids } = table();
-    const embed = openTokenTable(file, SIZE, WIDTH);
+    const embed = openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH });
     expect([...(await embed(Int32Array.of(4, 2, 4, 9)))]).toEqual([row(4), row(2), row(4), row(9)].flat());
     expect([...(await embed(Int32Array.of(9, 0, 2)))]).toEqual([row(9), row(0), row(2)].flat());
     expect(ids).toEqual([4, 2, 9, 0]);
@@ -59,7 +59,7 @@ describe('openTokenTable', () => {
 
   it('forgets a read that failed, and one that was aborted', async () => {
     const reads = table();
-    const embed = openTokenTable(reads.file, SIZE, WIDTH);
+    const embed = openTokenTable(reads.file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH });
     reads.before = () => {
       throw fail('downloadFailed', 'gone');
     };
@@ -73,7 +73,7 @@ describe('openTokenTable', () => {
 
   it('an aborted task does not fail another that needs the same row', async () => {
     const reads = table();
-    const embed = openTokenTable(reads.file, SIZE, WIDTH);
+    const embed = openTokenTable(reads.file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH });
     const controller = new AbortController();
     reads.before = () => Promise.resolve();
     const first = problemOf(() => embed(Int32Array.of(1), controller.signal));
@@ -85,26 +85,26 @@ describe('openTokenTable', () => {
 
   it('keeps the latest used', async () => {
     const { file, ids } = table();
-    const embed = openTokenTable(file, SIZE, WIDTH, 2);
+    const embed = openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }, 2);
     for (const id of [1, 2, 1, 3, 1, 2]) await embed(Int32Array.of(id));
     expect(ids).toEqual([1, 2, 3, 2]);
     expect([...(await embed(Int32Array.of(5, 6, 7, 5)))]).toEqual([row(5), row(6), row(7), row(5)].flat());
   });
 
   it('what it gave may be changed', async () => {
-    const embed = openTokenTable(table().file, SIZE, WIDTH);
+    const embed = openTokenTable(table().file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH });
     (await embed(Int32Array.of(1))).fill(NaN);
     expect([...(await embed(Int32Array.of(1)))]).toEqual(row(1));
   });
 
   it('refuses ids that the table lacks, and a table of another size', async () => {
     const { file } = table();
-    expect(await problemOf(() => openTokenTable(file, SIZE, WIDTH)(Int32Array.of(SIZE)))).toMatchObject({
+    expect(await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH })(Int32Array.of(SIZE)))).toMatchObject({
       code: 'invalidModelConfig',
     });
-    expect(await problemOf(() => openTokenTable(file, SIZE + 1, WIDTH))).toMatchObject({ code: 'invalidModelFile' });
+    expect(await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE + 1, width: WIDTH }))).toMatchObject({ code: 'invalidModelFile' });
     const other = viewWeights('text', new Map(), { places: (name) => [{ name }], shape: (_, shape) => shape });
-    expect(await problemOf(() => openTokenTable(other, SIZE, WIDTH))).toMatchObject({ code: 'missingWeight' });
+    expect(await problemOf(() => openTokenTable(other, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }))).toMatchObject({ code: 'missingWeight' });
   });
 });
 
@@ -112,7 +112,7 @@ describe('withAddedRows', () => {
   it('takes rows from the first added id on from memory, the others from the table', async () => {
     const { file, ids } = table();
     const rows = Float32Array.from([100, 101, 102, 200, 201, 202]);
-    const embed = withAddedRows(openTokenTable(file, SIZE, WIDTH), WIDTH, { first: 8, rows });
+    const embed = withAddedRows(openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }), WIDTH, { first: 8, rows });
     expect([...(await embed(Int32Array.of(9, 3, 8, 3, 0)))]).toEqual(
       [[200, 201, 202], row(3), [100, 101, 102], row(3), row(0)].flat(),
     );

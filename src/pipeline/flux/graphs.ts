@@ -1,0 +1,87 @@
+/** @file The graphs that FLUX.1's transformer is run with, for one size of picture and text, and what its blocks are called in the file. */
+import type { WeightFile } from '../../assets/weights.js';
+import {
+  fluxBlockPrefix,
+  fluxDoubleBlockGraph,
+  fluxEmbedderGraph,
+  fluxJoinGraph,
+  fluxModulationGraph,
+  fluxOutputGraph,
+  fluxSingleBlockGraph,
+  type FluxShape,
+} from '../../graphs/flux.js';
+import type { FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
+import type { GraphOptions } from '../../onnx/net.js';
+import type { Graph } from '../../onnx/types.js';
+import { packingOf } from './packing.js';
+
+/** Blocks of a kind have one graph. */
+export interface BlockGraph {
+  readonly graph: Graph;
+  readonly prefixes: readonly string[];
+}
+
+/** Run at every step, in this order. */
+export interface StepGraphs {
+  readonly image: Graph;
+  readonly double: BlockGraph;
+  readonly join: Graph;
+  readonly single: BlockGraph;
+  readonly output: Graph;
+}
+
+/** Run once for a prompt and a schedule. */
+export interface OnceGraphs {
+  /** Text states. */
+  readonly text: Graph;
+  /** Time, guidance and pooled text of all steps. */
+  readonly condition: Graph;
+  readonly modulation: { readonly double: BlockGraph; readonly single: BlockGraph };
+}
+
+/** What graphs are written for. */
+export interface FluxWeights {
+  readonly config: FluxTransformerConfig;
+  readonly file: WeightFile;
+  /** Tensors that stay floats, whatever they are in the file. */
+  readonly floats: ReadonlySet<string>;
+}
+
+export function stepGraphs(weights: FluxWeights, shape: FluxShape, options: GraphOptions): StepGraphs {
+  const { config } = weights;
+  const ends = { ...options, packing: packingOf(weights.file, [''], weights.floats) };
+  return {
+    image: fluxEmbedderGraph(config, shape, { ...ends, parts: ['image'] }),
+    double: blockGraph(weights, 'double', options, (packed) =>
+      fluxDoubleBlockGraph(config, shape, { ...packed, modulation: 'given' }),
+    ),
+    join: fluxJoinGraph(config, shape, options),
+    single: blockGraph(weights, 'single', options, (packed) =>
+      fluxSingleBlockGraph(config, shape, { ...packed, modulation: 'given' }),
+    ),
+    output: fluxOutputGraph(config, shape, ends),
+  };
+}
+
+export function onceGraphs(weights: FluxWeights, shape: FluxShape, steps: number, options: GraphOptions): OnceGraphs {
+  const { config } = weights;
+  const ends = { ...options, packing: packingOf(weights.file, [''], weights.floats) };
+  const modulation = (kind: 'double' | 'single'): BlockGraph =>
+    blockGraph(weights, kind, options, (packed) => fluxModulationGraph(config, kind, steps, packed));
+  return {
+    text: fluxEmbedderGraph(config, shape, { ...ends, parts: ['text'] }),
+    condition: fluxEmbedderGraph(config, { ...shape, steps }, { ...ends, parts: ['condition'] }),
+    modulation: { double: modulation('double'), single: modulation('single') },
+  };
+}
+
+function blockGraph(
+  { config, file, floats }: FluxWeights,
+  kind: 'double' | 'single',
+  options: GraphOptions,
+  write: (options: GraphOptions) => Graph,
+): BlockGraph {
+  const count = kind === 'double' ? config.doubleBlocks : config.singleBlocks;
+  const prefixes = Array.from({ length: count }, (_, i) => fluxBlockPrefix(kind, i));
+  return { graph: write({ ...options, packing: packingOf(file, prefixes, floats) }), prefixes };
+}

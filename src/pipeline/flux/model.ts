@@ -1,0 +1,101 @@
+/** @file A FLUX.1 model made ready: configs parsed, tokenizers built, weight headers read, memory on the device owned here. */
+import type { FluxFiles } from '../../assets/model-files.js';
+import { fail } from '../../base/errors.js';
+import { T5_TOKEN_TABLE } from '../../graphs/t5.js';
+import type { ModelCard } from '../../models/card.js';
+import { parseFluxTransformerConfig, type FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
+import { parseSchedulerConfig, type RawSchedulerConfig } from '../../models/configs/scheduler.js';
+import { parseT5Config, type T5Config } from '../../models/configs/t5.js';
+import { parseVaeConfig } from '../../models/configs/vae.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { createT5Tokenizer, type T5Tokenizer } from '../../text/t5-tokenizer.js';
+import { createComponent } from '../component.js';
+import { openEncoder, type Freeable, type TextEncoder, type Vae } from '../model.js';
+import { openTokenTable, type EmbedTokens } from '../token-table.js';
+import { createBlockNetwork, type BlockNetwork } from './network.js';
+import type { T5Sessions } from './t5-encoder.js';
+import type { TransformerSessions } from './transformer.js';
+
+export type Transformer = BlockNetwork<TransformerSessions> & { readonly config: FluxTransformerConfig };
+export type T5Encoder = BlockNetwork<T5Sessions> & {
+  readonly config: T5Config;
+  readonly tokenizer: T5Tokenizer;
+  readonly embed: EmbedTokens;
+};
+
+/** An opened model. Whoever opened it must dispose it. */
+export interface FluxModel {
+  readonly architecture: 'flux';
+  readonly name: string;
+  readonly card: ModelCard | undefined;
+  readonly transformer: Transformer;
+  /** Gives its pooled output alone. */
+  readonly clip: TextEncoder;
+  readonly t5: T5Encoder;
+  readonly vae: Vae;
+  readonly scheduler: RawSchedulerConfig;
+  /** All of them but the autoencoder. */
+  readonly networks: readonly Freeable[];
+  dispose(): Promise<void>;
+}
+
+/** @throws missingModelFile, unsupportedModel, invalidModelConfig, invalidModelFile, downloadFailed, aborted */
+export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?: AbortSignal): Promise<FluxModel> {
+  const { name, architecture, card } = files;
+  const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
+  const vaeConfig = parseVaeConfig(files.vae.config, `${name}/vae/config.json`);
+  const scheduler = parseSchedulerConfig(files.scheduler, `${name}/scheduler/scheduler_config.json`);
+  const [transformerFile, vaeFile, clip, t5] = await Promise.all([
+    files.transformer.open(signal),
+    files.vae.open(signal),
+    openEncoder(runtime, name, files.clip, signal),
+    openT5(runtime, name, files.t5, signal),
+  ]);
+  checkWidths(name, config, { pooled: clip.config.hiddenSize, text: t5.config.width, latents: vaeConfig.latentChannels });
+  const transformer = { ...createBlockNetwork<TransformerSessions>(runtime, transformerFile), config };
+  const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
+  return {
+    name,
+    architecture,
+    card,
+    transformer,
+    clip,
+    t5,
+    vae,
+    scheduler,
+    networks: [transformer, t5, clip],
+    async dispose() {
+      for (const component of [transformer, t5, clip, vae]) await component.dispose();
+      await runtime.flush();
+    },
+  };
+}
+
+async function openT5(
+  runtime: Runtime,
+  model: string,
+  files: FluxFiles['t5'],
+  signal: AbortSignal | undefined,
+): Promise<T5Encoder> {
+  const config = parseT5Config(files.config, `${model}/text_encoder_2/config.json`);
+  const network = createBlockNetwork<T5Sessions>(runtime, await files.open(signal));
+  const embed = openTokenTable(network.file, { name: T5_TOKEN_TABLE, size: config.vocabSize, width: config.width });
+  return { ...network, config, tokenizer: createT5Tokenizer(files.tokenizer), embed };
+}
+
+/** The parts of a model must fit together. */
+function checkWidths(
+  name: string,
+  { pooledDim, textDim, inChannels }: FluxTransformerConfig,
+  has: { readonly pooled: number; readonly text: number; readonly latents: number },
+): void {
+  const wanted: readonly (readonly [what: string, key: string, expected: number, got: number])[] = [
+    ['the pooled text of text_encoder', 'pooled_projection_dim', pooledDim, has.pooled],
+    ['the text states of text_encoder_2', 'joint_attention_dim', textDim, has.text],
+    ['four times the latent channels of vae', 'in_channels', inChannels, 4 * has.latents],
+  ];
+  for (const [what, key, expected, got] of wanted) {
+    if (expected === got) continue;
+    throw fail('invalidModelConfig', `${name}/transformer/config.json: ${key} is ${expected}; ${what}: ${got}.`);
+  }
+}

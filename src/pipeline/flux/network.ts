@@ -1,0 +1,95 @@
+/** @file One network that is run block by block: its weights, what changes them, and the sessions that are made of it at present. */
+import type { WeightFile } from '../../assets/weights.js';
+import type { AppliedChange } from '../../assets/weight-change.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
+import type { LoadRun } from '../component.js';
+import { createSlot, type Owned } from '../slot.js';
+
+/** Makes sessions of a network's weights; read them with these options. */
+export type MakeSessions<T> = (bank: WeightBank, options: LoadOptions) => Promise<T>;
+
+/** `T`: the sessions that make the network together. */
+export interface BlockNetwork<T extends Owned> {
+  readonly file: WeightFile;
+  /**
+   * The sessions for `key`, those that are there or new ones; the former are freed. Reports `load` with bytes the first time and `compile` for
+   * another key.
+   * @param bytes that making them reads, in all
+   */
+  load(key: string, bytes: number, make: MakeSessions<T>, run: LoadRun): Promise<T>;
+  /** Makes something that is needed once, beside the sessions, and frees it. */
+  once<S extends Owned, R>(bytes: number, make: MakeSessions<S>, run: LoadRun, use: (made: S) => Promise<R>): Promise<R>;
+  /** What changes the weights from the next `load` on, in place of whatever did before. */
+  adapt(changes: readonly AppliedChange[]): void;
+  /** Frees the sessions and the weights; the next `load` reads them again. */
+  dispose(): Promise<void>;
+}
+
+export function createBlockNetwork<T extends Owned>(runtime: Runtime, file: WeightFile): BlockNetwork<T> {
+  const bank = runtime.openBank(file);
+  const slot = createSlot<T>();
+  let wanted: readonly AppliedChange[] = [];
+  let applied: readonly AppliedChange[] | undefined = wanted;
+  let loaded = false;
+
+  const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
+    if (applied === wanted) return;
+    const changes = wanted;
+    applied = undefined; // where this fails, the bank has none
+    await progress.stage('load', () => bank.adapt(changes, { signal }));
+    applied = changes;
+  };
+  const make = <S>(bytes: number, write: MakeSessions<S>, { progress, signal }: LoadRun, first: boolean): Promise<S> =>
+    progress.stage(first ? 'load' : 'compile', () => {
+      const onBytes = first ? (count: number) => progress.bytes(count, bytes) : undefined;
+      return write(bank, { signal, onBytes, constants: 'input' });
+    });
+
+  return {
+    file,
+    async load(key, bytes, write, run) {
+      await applyChanges(run);
+      return slot.get(key, async () => {
+        const made = await make(bytes, write, run, !loaded);
+        loaded = true;
+        return made;
+      });
+    },
+    async once(bytes, write, run, use) {
+      await applyChanges(run);
+      const made = await make(bytes, write, run, true);
+      try {
+        return await use(made);
+      } finally {
+        await made.dispose();
+      }
+    },
+    adapt(changes) {
+      wanted = changes;
+    },
+    async dispose() {
+      loaded = false;
+      await slot.dispose();
+      bank.dispose();
+    },
+  };
+}
+
+/** Makes things one after the other; if one cannot be made, those before it are freed. */
+export async function makeAll<const M extends Readonly<Record<string, () => Promise<Owned>>>>(
+  makers: M,
+): Promise<{ readonly [K in keyof M]: Awaited<ReturnType<M[K]>> } & Owned> {
+  const made: Record<string, Owned> = {};
+  const dispose = async (): Promise<void> => {
+    for (const thing of Object.values(made)) await thing.dispose();
+  };
+  try {
+    for (const [name, make] of Object.entries(makers)) made[name] = await make();
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  // Each entry was made by the maker of its name; TypeScript cannot follow the loop.
+  return { ...made, dispose } as { readonly [K in keyof M]: Awaited<ReturnType<M[K]>> } & Owned;
+}

@@ -1,0 +1,39 @@
+/** @file How large the parts of a FLUX.1 model are on the device, told from its graphs. */
+import { elementCount } from '../../base/dtype.js';
+import { clipTextGraph } from '../../graphs/clip-text.js';
+import { peakLiveBytes } from '../../onnx/liveness.js';
+import type { GraphOptions } from '../../onnx/net.js';
+import { deviceBytes } from './bytes.js';
+import type { OnceGraphs, StepGraphs } from './graphs.js';
+import type { FluxSizes } from './memory.js';
+import type { FluxModel } from './model.js';
+import { t5Graphs } from './t5-encoder.js';
+
+/** @param tokens of the text */
+export function fluxSizes(
+  { clip, t5, vae }: Pick<FluxModel, 'clip' | 't5' | 'vae'>,
+  graphs: OnceGraphs & StepGraphs,
+  tokens: number,
+  options: GraphOptions,
+): FluxSizes {
+  const text = t5Graphs(t5, tokens, options);
+  const clipShape = { tokens: clip.tokenizer.length, hidden: [{ skip: 0, norm: true }], projected: false, masked: false };
+  const { image, double, single, output, condition, modulation } = graphs;
+  const runs = [double.graph, single.graph].map((graph) => peakLiveBytes(graph));
+  return {
+    clip: deviceBytes(clipTextGraph(clip.config, clipShape, { dialect: options.dialect, dtype: 'float32' })),
+    t5Block: deviceBytes(text.block),
+    t5Blocks: text.prefixes.length,
+    doubleBlock: deviceBytes(double.graph),
+    doubleBlocks: double.prefixes.length,
+    singleBlock: deviceBytes(single.graph),
+    singleBlocks: single.prefixes.length,
+    modulation: [modulation.double, modulation.single].reduce(
+      (sum, { graph, prefixes }) => sum + prefixes.length * deviceBytes(graph),
+      0,
+    ),
+    ends: [image, graphs.text, condition, output].reduce((sum, graph) => sum + deviceBytes(graph), 0),
+    vae: [...vae.file.tensors.values()].reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0),
+    runs: runs.reduce((sum, bytes) => sum + bytes, 0),
+  };
+}
