@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { elementCount } from '../src/base/dtype.js';
 import { vaeDecoderGraph } from '../src/graphs/autoencoder-kl.js';
 import { clipTextGraph } from '../src/graphs/clip-text.js';
 import { controlNetGraph, controlNetHintGraph, type ControlNetShape } from '../src/graphs/controlnet.js';
@@ -15,8 +14,8 @@ import { parseControlNetConfig } from '../src/models/configs/controlnet.js';
 import { parseUNetConfig } from '../src/models/configs/unet.js';
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
 import { encodeModel } from '../src/onnx/encode.js';
-import { dispatchCount } from '../src/onnx/liveness.js';
-import type { Graph, Node } from '../src/onnx/types.js';
+import type { Graph } from '../src/onnx/types.js';
+import { costOf, type Cost } from './cost.js';
 
 const options = { dialect: webgpuDialect, dtype: 'float32' } as const;
 
@@ -112,32 +111,4 @@ function controlNetCosts(): readonly string[] {
     );
   }
   return lines;
-}
-
-interface Cost {
-  readonly dispatches: number;
-  /** Floating-point operations of convolutions, products and attention; the rest is memory traffic. */
-  readonly flops: number;
-}
-
-function costOf({ nodes }: Graph): Cost {
-  const sum = (of: (node: Node) => number): number => nodes.reduce((total, node) => total + of(node), 0);
-  return { dispatches: sum(dispatchCount), flops: sum(flopsOf) };
-}
-
-/** A multiplication and an addition for each element of the output and each of what is summed over. */
-function flopsOf({ opType, inputs, outputs }: Node): number {
-  const [x, w] = inputs.map((value) => value?.shape ?? []);
-  const made = elementCount(outputs[0]?.shape ?? []);
-  switch (opType) {
-    case 'Conv': // weights [out, in, height, width]
-      return 2 * made * elementCount(w?.slice(1) ?? []);
-    case 'Gemm':
-    case 'MatMul':
-      return 2 * made * (x?.at(-1) ?? 0);
-    case 'MultiHeadAttention': // q·kᵀ and its product with v: both [n, s, ·] with t keys
-      return 2 * 2 * made * (w?.[1] ?? 0);
-    default:
-      return 0;
-  }
 }

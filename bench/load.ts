@@ -26,7 +26,25 @@ const BLOCK_BYTES = 8 << 20;
 const LARGE_BYTES = 5 * 2 ** 30;
 const LARGE_VALUES = [1, -2, 0.5, 65504];
 
-export async function benchLoad(): Promise<readonly string[]> {
+export interface LoadOptions {
+  readonly types?: readonly FileType[];
+  readonly kernels?: readonly Kernels[];
+  /** A third of the layers. */
+  readonly small?: boolean;
+}
+
+/** How kernels of convolutions are bound. */
+type Kernels = Parameters<LoadBench['load']>[0];
+
+export function benchLoad(): Promise<readonly string[]> {
+  return measureLoads();
+}
+
+export async function measureLoads({
+  types = TYPES,
+  kernels = ['input', 'session'],
+  small = process.env.DARKROOM_BENCH === 'small',
+}: LoadOptions = {}): Promise<readonly string[]> {
   const served = await openServedPage({});
   const profile = await mkdtemp(join(tmpdir(), 'darkroom-profile-'));
   // With a profile on the disk, as visitors have: a private window keeps files in memory.
@@ -45,10 +63,10 @@ export async function benchLoad(): Promise<readonly string[]> {
         const open = Reflect.get(globalThis, 'openLoadBench') as OpenLoadBench;
         Object.assign(globalThis, { bench: await open(url, overrides) });
       },
-      [CONFIG, process.env.DARKROOM_BENCH === 'small' ? SMALL : {}] as const,
+      [CONFIG, small ? SMALL : {}] as const,
     );
     const rows: string[] = [];
-    for (const type of TYPES) rows.push(...(await measure(page, type)));
+    for (const type of types) rows.push(...(await measure(page, type, kernels)));
     const found = await call<readonly number[] | string>(page, 'readLarge', LARGE_BYTES, LARGE_VALUES);
     const right = Array.isArray(found) && found.join() === LARGE_VALUES.join();
     await call(page, 'dispose');
@@ -66,12 +84,12 @@ export async function benchLoad(): Promise<readonly string[]> {
 }
 
 /** Reads alone before and after each load, since both are fast only while the system holds the file in memory. */
-async function measure(page: Page, type: FileType): Promise<readonly string[]> {
+async function measure(page: Page, type: FileType, kernels: readonly Kernels[]): Promise<readonly string[]> {
   const devtools = await page.context().newCDPSession(page);
   const bytes = await call<number>(page, 'write', type);
   await call(page, 'readAlone', BLOCK_BYTES);
   const rows: string[] = [];
-  for (const constants of ['input', 'session'] as const) {
+  for (const constants of kernels) {
     const before = await call<number>(page, 'readAlone', BLOCK_BYTES);
     const { result, heapBytes } = await watchHeap(devtools, () => call<LoadTimes>(page, 'load', constants));
     const after = await call<number>(page, 'readAlone', BLOCK_BYTES);
@@ -86,7 +104,6 @@ async function measure(page: Page, type: FileType): Promise<readonly string[]> {
       `${(heapBytes / 1e6).toFixed(0)} MB`,
     ];
     rows.push(`| ${cells.join(' | ')} |`);
-    console.error(rows.at(-1));
   }
   return rows;
 }

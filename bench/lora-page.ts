@@ -53,6 +53,11 @@ async function openBench(url: string, overrides: Readonly<Record<string, unknown
         if (descriptor.mappedAtCreation === true) uploaded += descriptor.size;
         return create(descriptor);
       };
+      const write = opened.queue.writeBuffer.bind(opened.queue);
+      opened.queue.writeBuffer = (buffer, at, data, offset, size) => {
+        uploaded += size ?? data.byteLength;
+        write(buffer, at, data, offset, size);
+      };
     },
   });
   const graphOf = (size: number): Graph =>

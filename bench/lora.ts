@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { chromium, type CDPSession, type Page } from 'playwright';
 import { findOrInstallChromium } from '../scripts/chromium.mjs';
 import { openServedPage } from '../scripts/lib/served-page.js';
+import { watchHeap } from './heap.js';
 import type { Bench, OpenLoraBench, Step } from './lora-page.js';
 
 const CONFIG = '/test/golden/published/sd15-unet.json';
@@ -97,27 +98,8 @@ async function measureStep(
   method: Method,
   args: readonly unknown[],
 ): Promise<Measured> {
-  await devtools.send('HeapProfiler.collectGarbage');
-  let heapBytes = 0;
-  let running = true;
-  const watch = async (): Promise<void> => {
-    while (running) {
-      heapBytes = Math.max(heapBytes, heapOf(await devtools.send('Runtime.getHeapUsage')));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  };
-  const watching = watch();
-  watching.catch(() => undefined); // when the page is gone, the step says so
-  const step = await call<Step>(page, method, args).finally(() => (running = false));
-
-  await watching;
-  return { step, heapBytes };
-}
-
-/** Objects and the memory behind typed arrays; newer protocols tell the latter. */
-function heapOf(usage: { readonly usedSize: number }): number {
-  const behind: unknown = Reflect.get(usage, 'backingStorageSize');
-  return usage.usedSize + (typeof behind === 'number' ? behind : 0);
+  const { result, heapBytes } = await watchHeap(devtools, () => call<Step>(page, method, args));
+  return { step: result, heapBytes };
 }
 
 function row({ step, heapBytes }: Measured, { step: load }: Measured): string {

@@ -10,7 +10,7 @@ import { parseAutoencoderKLConfig } from '../src/models/configs/autoencoder-kl.j
 import { parseClipTextConfig } from '../src/models/configs/clip-text.js';
 import { parseUNetConfig } from '../src/models/configs/unet.js';
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
-import { predictMemory } from '../src/pipeline/memory-plan.js';
+import { createPredictor, type MemoryPlan } from '../src/pipeline/memory-plan.js';
 import { networksOf, type SizedModel, type SizedModels, type SizedPlan } from '../src/pipeline/networks.js';
 
 function published(name: string): unknown {
@@ -60,8 +60,8 @@ function guidanceOf({ unet: { config } }: SizedModel, side: number): SizedPlan['
 
 export function benchMemory(): Promise<readonly string[]> {
   const lines = [
-    '| model | size | UNet in | weights | most alive at once | pool | peak | peak, one network at a time | largest Conv input |',
-    '|---|---|---|---:|---:|---:|---:|---:|---:|',
+    '| model | size | UNet in | weights | most alive at once | peak | in bands | in turn | in turn and in bands | largest Conv input | in bands |',
+    '|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
   ];
   for (const [name, models] of Object.entries(FAMILIES))
     for (const side of SIDES) for (const dtype of DTYPES) lines.push(row(name, models, side, dtype));
@@ -71,17 +71,19 @@ export function benchMemory(): Promise<readonly string[]> {
 function row(name: string, models: SizedModels, side: number, dtype: FloatType): string {
   const latent = { channels: 4, height: side / 8, width: side / 8 };
   const plan = { latent, guidance: guidanceOf(models.base, side), clipSkip: 0 };
-  const networks = networksOf(models, plan, { dialect: webgpuDialect, dtype, textTokens: 77 });
-  const resident = predictMemory(networks, 'resident');
-  const frugal = predictMemory(networks, 'frugal');
-  const most = (of: 'activations' | 'largestConvInput'): number => Math.max(...resident.networks.map((n) => n[of]));
+  const predict = createPredictor(networksOf(models, plan, { dialect: webgpuDialect, dtype, textTokens: 77 }));
+  const [whole, parts] = [predict('resident', 'whole'), predict('resident', 'parts')];
+  const most = ({ networks }: MemoryPlan, of: 'activations' | 'largestConvInput'): number =>
+    Math.max(...networks.map((n) => n[of]));
   const cells = [
-    resident.weights,
-    most('activations'),
-    resident.activations,
-    resident.peak,
-    frugal.peak,
-    most('largestConvInput'),
+    whole.weights,
+    most(whole, 'activations'),
+    whole.peak,
+    parts.peak,
+    predict('frugal', 'whole').peak,
+    predict('frugal', 'parts').peak,
+    most(whole, 'largestConvInput'),
+    most(parts, 'largestConvInput'),
   ].map((bytes) => `${(bytes / 1e9).toFixed(2)} GB`);
   return `| ${[name, `${side}²`, dtype, ...cells].join(' | ')} |`;
 }

@@ -12,14 +12,18 @@ import type { GoldenFolder } from '../test/golden-runner/files.js';
 import { runSchedulerTables } from '../test/golden-runner/run-scheduler-tables.js';
 import { runVariant, schedulerVariants } from '../test/golden-runner/run-schedulers.js';
 import { openSchedulerGoldens } from '../test/golden-runner/scheduler-goldens.js';
+import { listFiles, runFile } from '../test/golden-runner/run-files.js';
 import { runNoise, runTokens } from '../test/golden-runner/run-tables.js';
+import { GRAPH_UNITS, runUnit } from '../test/golden-runner/run-units.js';
 import { runWeights, WEIGHT_KINDS } from '../test/golden-runner/run-weights.js';
+import { loadOrtInNode } from '../src/runtime/ort-node.js';
+import { createRuntime } from '../src/runtime/runtime.js';
 import type { Harness } from './page/harness.js';
 import { openServedPage } from './lib/served-page.js';
 
 const USAGE = `Usage: npm run goldens -- DIR [--only PATTERN] [--backend wasm|webgpu]
-  DIR        a folder with noise/, tokens/, weights/, schedulers/, cases/ and models/ (each is optional)
-  --only     regular expression on KIND/NAME, for example "cases/sd15" or "schedulers/euler"
+  DIR        a folder with noise/, tokens/, weights/, schedulers/, unit/, cases/ and models/ (each is optional)
+  --only     regular expression on KIND/NAME, for example "cases/sd15", "unit/gguf" or "files/flux1" (a model's files.json)
   --backend  wasm (Node, the default) or webgpu (headless Chromium)`;
 
 async function main(): Promise<number> {
@@ -64,9 +68,16 @@ async function main(): Promise<number> {
   if (weightings.length > 0 && (await exists(join(root, 'weights/prompts.json'))))
     for (const outcome of await runWeights(folder, weightings)) show(outcome);
   if (await exists(join(root, 'schedulers/cases.json'))) await runSchedulers(folder, wanted, show);
-  const names = (await exists(join(root, 'cases'))) ? (await readdir(join(root, 'cases'))).sort() : [];
-  const cases = names.filter((name) => wanted.test(`cases/${name}`));
-  if (values.backend === 'webgpu') await runInChromium(root, cases, show);
+  await runFiles(folder, await foldersOf(root, 'models'), wanted, show);
+  const onGpu = values.backend === 'webgpu';
+  const units = (await foldersOf(root, 'unit')).filter((name) => wanted.test(`unit/${name}`));
+  const cases = (await foldersOf(root, 'cases')).filter((name) => wanted.test(`cases/${name}`));
+  await runUnits(
+    folder,
+    units.filter((name) => !onGpu || !GRAPH_UNITS.includes(name)),
+    show,
+  );
+  if (onGpu) await runInChromium(root, { units: units.filter((name) => GRAPH_UNITS.includes(name)), cases }, show);
   else await runInNode(root, cases, show);
   return summarise(outcomes);
 }
@@ -78,16 +89,52 @@ async function runSchedulers(folder: GoldenFolder, wanted: RegExp, show: (outcom
     if (wanted.test(`schedulers/${variant}`)) show(await runVariant(goldens, variant));
 }
 
+async function foldersOf(root: string, kind: string): Promise<readonly string[]> {
+  const entries = await readdir(join(root, kind), { withFileTypes: true }).catch(() => []);
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+}
+
+/** Of every model that has a files.json. */
+async function runFiles(
+  folder: GoldenFolder,
+  models: readonly string[],
+  wanted: RegExp,
+  show: (outcome: Outcome) => void,
+): Promise<void> {
+  for (const model of models) {
+    const files = await listFiles(folder, `models/${model}`).catch(() => []);
+    for (const name of files) if (wanted.test(`files/${name}`)) show(await runFile(folder, `models/${model}`, name));
+  }
+}
+
+/** Of these units those with graphs run on the CPU build. */
+async function runUnits(
+  folder: GoldenFolder,
+  units: readonly string[],
+  show: (outcome: Outcome) => void,
+): Promise<void> {
+  const runtime = createRuntime({ backend: 'wasm', loadOrt: loadOrtInNode });
+  for (const name of units) show(await runUnit({ folder, runtime: () => runtime }, name));
+  await (await runtime).dispose();
+}
+
 async function runInNode(root: string, cases: readonly string[], show: (outcome: Outcome) => void): Promise<void> {
   const engines = nodeEngines(root);
   for (const name of cases) show(await runCase(nodeFolder(root), name, engines.engineFor));
   await engines.dispose();
 }
 
-async function runInChromium(root: string, cases: readonly string[], show: (outcome: Outcome) => void): Promise<void> {
-  if (cases.length === 0) return;
+async function runInChromium(
+  root: string,
+  { units, cases }: { readonly units: readonly string[]; readonly cases: readonly string[] },
+  show: (outcome: Outcome) => void,
+): Promise<void> {
+  if (units.length + cases.length === 0) return;
   const served = await openServedPage({ goldens: root });
   try {
+    for (const name of units) {
+      show(await served.page.evaluate((n) => (Reflect.get(globalThis, 'harness') as Harness).runUnitGolden(n), name));
+    }
     for (const name of cases) {
       show(
         await served.page.evaluate((n) => (Reflect.get(globalThis, 'harness') as Harness).runGolden(n, 'webgpu'), name),

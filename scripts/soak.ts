@@ -19,10 +19,10 @@ const USAGE = `Usage: npm run soak -- [options]
   --downloads N  downloads from a misbehaving server onto a failing disk, besides (default: 0)`;
 
 async function soakInChromium({ onPicture, ...request }: SoakRequest): Promise<SoakResult> {
-  const { folders, remove } = await soakFolders(request.set);
+  const files = await soakFolders(request.set);
   // A folder's own name may say which file in it is meant.
-  const keys = Object.keys(folders).map((name) => [name, name.replaceAll(/[^\w-]/g, '_')] as const);
-  const served = await openServedPage(Object.fromEntries(keys.map(([name, key]) => [key, folders[name] ?? ''])));
+  const keys = Object.keys(files.folders).map((name) => [name, name.replaceAll(/[^\w-]/g, '_')] as const);
+  const served = await openServedPage(Object.fromEntries(keys.map(([name, key]) => [key, files.folders[name] ?? ''])));
   try {
     const { page } = served;
     const devtools = await page.context().newCDPSession(page);
@@ -35,13 +35,12 @@ async function soakInChromium({ onPicture, ...request }: SoakRequest): Promise<S
     await page.waitForFunction(() => 'soakPage' in globalThis);
     return await page.evaluate((options) => (Reflect.get(globalThis, 'soakPage') as SoakPage).run(options), {
       ...request,
-      forMs: request.forMs,
       guide: soakGuide(),
       models: Object.fromEntries(keys),
     });
   } finally {
     await served.close();
-    await remove();
+    await files.remove();
   }
 }
 

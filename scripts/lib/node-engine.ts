@@ -13,7 +13,13 @@ import type { DecodePicture } from '../../src/image/decode.js';
 import type { EncodePicture } from '../../src/image/encode.js';
 import { MAX_PIXELS } from '../../src/image/read-picture.js';
 import { DEFAULT_MODEL } from '../../src/models/bundled.js';
-import { bundledRegistry, register, resolve, type ModelRegistry, type ResolvedModel } from '../../src/models/registry.js';
+import {
+  bundledRegistry,
+  register,
+  resolve,
+  type ModelRegistry,
+  type ResolvedModel,
+} from '../../src/models/registry.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { ModelTree } from '../../src/pipeline/library.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
@@ -30,9 +36,11 @@ export interface NodeEngineOptions {
   readonly models: Readonly<Record<string, string>>;
   /** A diffusers folder that models of one file take their configs, tokenizers and missing parts from. */
   readonly base?: string;
+  /** Bytes that a request may take; default: what there is. */
+  readonly memoryBudgetBytes?: number;
 }
 
-export function createNodeEngine({ models, base }: NodeEngineOptions): Engine {
+export function createNodeEngine({ models, base, memoryBudgetBytes }: NodeEngineOptions): Engine {
   const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
     (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }),
     bundledRegistry(),
@@ -63,6 +71,7 @@ export function createNodeEngine({ models, base }: NodeEngineOptions): Engine {
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
     defaultModel: DEFAULT_MODEL,
+    memoryBudgetBytes,
   });
 }
 

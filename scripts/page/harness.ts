@@ -16,13 +16,14 @@ import type { ModelTree } from '../../src/pipeline/library.js';
 import type { Fit } from '../../src/pipeline/fit.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 import type { Memory } from '../../src/runtime/ledger.js';
-import type { RuntimeInfo } from '../../src/runtime/runtime.js';
+import { createRuntime, type RuntimeInfo } from '../../src/runtime/runtime.js';
 import type { GoldenFolder } from '../../test/golden-runner/files.js';
 import { fileWithConfigs } from '../lib/file-with-configs.js';
 import type { GuideFacts, PictureFacts, UploadFacts } from '../lib/response.js';
 import type { WirePicture } from '../../src/pipeline/events.js';
 import type { Outcome } from '../../test/golden-runner/report.js';
 import { runCase } from '../../test/golden-runner/run-case.js';
+import { runUnit } from '../../test/golden-runner/run-units.js';
 
 export type Backend = 'auto' | 'webgpu' | 'wasm';
 
@@ -183,6 +184,16 @@ async function runGolden(name: string, backend: Backend): Promise<Outcome> {
     }
     return current.engine;
   });
+}
+
+/** On a device of its own, without falling back to the CPU. */
+async function runUnitGolden(name: string): Promise<Outcome> {
+  const runtime = createRuntime({ backend: 'webgpu', strictGpu: true, loadOrt: loadOrtInBrowser, gpu: navigator.gpu });
+  try {
+    return await runUnit({ folder: goldens, runtime: () => runtime }, name);
+  } finally {
+    await (await runtime).dispose();
+  }
 }
 
 async function device(backend: Backend): Promise<RuntimeInfo> {
@@ -369,6 +380,7 @@ const harness = {
   generate,
   bench,
   runGolden,
+  runUnitGolden,
   device,
   createPageEngine,
   countBuffers,

@@ -16,7 +16,7 @@ const PROGRESS = 'reportPicture';
 async function run(options: {
   readonly set: SoakSet;
   readonly pictures: number;
-  readonly forMs: number | undefined;
+  readonly forMs?: number | undefined;
   readonly seed: number;
   readonly guide: string;
   /** Model name → key of a served folder. */

@@ -4,7 +4,7 @@
  */
 import { fail } from '../base/errors.js';
 import { fluxTransformerConfig } from '../models/flux-configs-from-shapes.js';
-import { FLUX_CLIP, FLUX_COMPANIONS, FLUX_SCHEDULERS } from '../models/flux-facts.js';
+import { FLUX_CLIP, FLUX_COMPANIONS, FLUX_SCHEDULER_CONFIGS } from '../models/flux-facts.js';
 import { FLUX_PARTS, type FluxFile, type FluxPart } from '../models/flux-file.js';
 import { configFolder, firstCard, readOptionalJson } from './beside-file.js';
 import { CLIP_VOCABULARY_SIZE, readClipTokenizer } from './clip-tokenizer-files.js';
@@ -56,7 +56,7 @@ export async function readFluxFile(
 ): Promise<FluxFiles> {
   const { signal, companions = [] } = options;
   const configs = await configFolder(tree, signal);
-  const own = [fileSource(file, configs), treeSource(tree.list === undefined ? withoutFile(tree) : folderOf(tree))];
+  const own = [fileSource(file, configs), treeSource(folderOf(tree))];
   const context: Context = { ...options, file, tree, configs, own, borrowed: companions.map(treeSource) };
   const transformer = await readTransformer(found, context);
   const parts = await readParts(transformer.widths, context);
@@ -78,14 +78,9 @@ export async function readFluxFile(
   };
 }
 
-/** The folder that a file is in, where it can be listed. */
-function folderOf({ file: _file, ...folder }: FileTree): FileTree {
+/** The folder that a file is in; over a URL, which lists nothing, it is a diffusers folder or of no use. */
+function folderOf({ file: _file, asFile: _asFile, ...folder }: FileTree): FileTree {
   return folder;
-}
-
-/** The folder that a file is in, over a URL: a diffusers folder or nothing. */
-function withoutFile({ name, open }: FileTree): FileTree {
-  return { name, open };
 }
 
 async function readTransformer(
@@ -130,7 +125,10 @@ async function readParts(widths: PartWidths, { file, own, borrowed, signal }: Co
   }
   const [clip, t5, vae] = [found.get('clip'), found.get('t5'), found.get('vae')];
   if (clip === undefined || t5 === undefined || vae === undefined) {
-    throw missing(FLUX_PARTS.filter((part) => !found.has(part)), file.name);
+    throw missing(
+      FLUX_PARTS.filter((part) => !found.has(part)),
+      file.name,
+    );
   }
   const warnings = [...lenders].map(
     ([lender, parts]) => `${file.name} comes without ${list(parts)}; those of ${lender} are used.`,
@@ -149,7 +147,10 @@ const REGISTER = `Register it with models that have them, e.g. companions: ['${F
 
 function missing(parts: readonly FluxPart[], name: string): Error {
   const got = `${name} is a FLUX.1 model without its ${list(parts)}, and nothing beside it or among its companions has`;
-  return fail('missingModelFile', `${got} ${parts.length === 1 ? 'it' : 'them'}.`, { parameter: 'model', hint: REGISTER });
+  return fail('missingModelFile', `${got} ${parts.length === 1 ? 'it' : 'them'}.`, {
+    parameter: 'model',
+    hint: REGISTER,
+  });
 }
 
 const TOKEN_TABLE = 'text_model.embeddings.token_embedding.weight';
@@ -159,7 +160,8 @@ async function demandTokenizer(part: TokenizedPart, files: ComponentFiles, conte
   const { configs, clipTokenizer, own, borrowed, signal, file } = context;
   const given = configs && (await readTokenizer(configs, TOKENIZER_FOLDERS[part], signal));
   if (given !== undefined) return given;
-  const published = part === 'clip' && clipTokenizer !== undefined && (await rowsOf(files, signal)) === CLIP_VOCABULARY_SIZE;
+  const published =
+    part === 'clip' && clipTokenizer !== undefined && (await rowsOf(files, signal)) === CLIP_VOCABULARY_SIZE;
   if (published) return readClipTokenizer(clipTokenizer, FLUX_CLIP.pad, signal);
   for (const source of [...own, ...borrowed]) {
     const found = await source.tokenizer(part, signal);
@@ -177,5 +179,5 @@ async function rowsOf(files: ComponentFiles, signal?: AbortSignal): Promise<numb
 
 async function readScheduler({ guidance }: FluxFile, { configs, signal }: Context): Promise<unknown> {
   const given = await readOptionalJson(configs, 'scheduler/scheduler_config.json', signal);
-  return given ?? FLUX_SCHEDULERS[guidance ? 'dev' : 'schnell'];
+  return given ?? FLUX_SCHEDULER_CONFIGS[guidance ? 'dev' : 'schnell'];
 }

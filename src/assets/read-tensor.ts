@@ -78,11 +78,27 @@ const PIECE_BYTES = 8 << 20;
 export type ReadPiecesOptions = ReadTensorOptions & { readonly maxBytes?: number };
 
 /**
- * The rows of a tensor in type `as`, some at a time, in order; the last piece may be smaller. What is held is two pieces of `maxBytes` and what
- * they are decoded from (the next one is read while the caller works), or two rows. A transposed matrix comes in one piece.
+ * The values of a tensor in type `as`, some at a time, in order; the last piece may be smaller. What is held is two pieces of `maxBytes` and what
+ * they are decoded from (the next one is read while the caller works). Where values belong together (blocks, rows with a factor of their
+ * own, halves that are swapped) no row is cut, and a transposed matrix comes in one piece.
  * @throws invalidModelFile (not floats; too large for float16), downloadFailed, aborted
  */
-export async function* readTensorPieces<A extends FloatType>(
+export function readTensorPieces<A extends FloatType>(
+  tensor: WeightTensor,
+  as: A,
+  options: ReadPiecesOptions,
+): AsyncGenerator<FloatArrays[A]> {
+  const { scale, swapped, transposed, dtype, shape } = tensor;
+  const plain = scale === undefined && swapped === undefined && transposed === undefined && !isBlockType(dtype);
+  return readRows(plain ? { ...tensor, shape: [elementCount(shape)] } : tensor, as, options);
+}
+
+/** The rows of a tensor as float32, some at a time; otherwise as {@link readTensorPieces}. */
+export function readTensorRows(tensor: WeightTensor, options: ReadPiecesOptions): AsyncGenerator<Float32Array> {
+  return readRows(tensor, 'float32', options);
+}
+
+async function* readRows<A extends FloatType>(
   tensor: WeightTensor,
   as: A,
   { maxBytes = PIECE_BYTES, ...options }: ReadPiecesOptions,
@@ -93,12 +109,7 @@ export async function* readTensorPieces<A extends FloatType>(
     return;
   }
   const step = Math.max(1, Math.floor(maxBytes / (VALUE_BYTES[as] * Math.max(1, elementCount(row)))));
-  const cuts = runs(rows, tensor.swapped === true).flatMap(([from, to]) =>
-    Array.from(
-      { length: Math.ceil((to - from) / step) },
-      (_, i) => [from + i * step, Math.min(to, from + (i + 1) * step)] as const,
-    ),
-  );
+  const cuts = runs(rows, tensor.swapped === true).flatMap(([from, to]) => stepsOf(from, to, step));
   const read = (at: number): Promise<FloatArrays[A]> | undefined => {
     const cut = cuts[at];
     return cut && readStored(cutRows(tensor, ...cut, options.where), as, options);
@@ -112,12 +123,15 @@ export async function* readTensorPieces<A extends FloatType>(
   }
 }
 
-const VALUE_BYTES = { float32: 4, float16: 2 } as const satisfies Record<FloatType, number>;
-
-/** {@link readTensorPieces} of float32. */
-export function readTensorRows(tensor: WeightTensor, options: ReadPiecesOptions): AsyncGenerator<Float32Array> {
-  return readTensorPieces(tensor, 'float32', options);
+/** `from`…`to − 1` in steps. */
+function stepsOf(from: number, to: number, step: number): readonly (readonly [from: number, to: number])[] {
+  return Array.from({ length: Math.ceil((to - from) / step) }, (_, i) => [
+    from + i * step,
+    Math.min(to, from + (i + 1) * step),
+  ]);
 }
+
+const VALUE_BYTES = { float32: 4, float16: 2 } as const satisfies Record<FloatType, number>;
 
 /** Rows of the file in the order that is wanted. */
 function runs(rows: number, swapped: boolean): readonly (readonly [from: number, to: number])[] {

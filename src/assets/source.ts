@@ -18,6 +18,8 @@ export interface ByteSource {
   blob?(start: number, end: number, signal?: AbortSignal): Promise<Blob>;
   /** Brings the whole file onto this machine, where it is not; reads of weights do so by themselves. Absent: there is nothing to bring. */
   download?(signal?: AbortSignal): Promise<void>;
+  /** Whether `download` would bring it now. Absent: it would not. */
+  isMissing?(): boolean;
 }
 
 /** A folder (of a diffusers model, say): a path such as `unet/config.json` → its file, or `undefined` where there is none. */

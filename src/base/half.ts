@@ -67,15 +67,27 @@ function roundShift(m: number, shift: number): number {
 
 /** float32 → float16 bits. */
 export function float32ToFloat16(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = toFloat16Bits(values[i] ?? 0);
+  for (let i = 0; i < out.length; i++) {
+    const word = words[i] ?? 0;
+    const e = ((word >>> 23) & 0xff) - 112; // float16's exponent
+    // Nearly all weights have one between; toFloat16Bits says the same of them, more slowly. A fraction that is rounded up to 1 raises the exponent.
+    if (e > 0 && e < 31) out[i] = ((word >>> 16) & 0x8000) | ((e << 10) + roundedUpper(word & 0x7fffff));
+    else out[i] = toFloat16Bits(values[i] ?? 0);
+  }
   return out;
+}
+
+/** The upper 10 of 23 bits, rounded to nearest, ties to even. */
+function roundedUpper(fraction: number): number {
+  return (fraction + 0xfff + ((fraction >>> 13) & 1)) >>> 13;
 }
 
 /** bfloat16 bits → float16 bits, round to nearest even (only values below 2^−14 lose bits); overflow → ±Infinity, NaN stays NaN. */
 export function bfloat16ToFloat16(bits: Uint16Array): Uint16Array {
   const out = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = halfOfBfloat16(bits[i] ?? 0);
+  for (let i = 0; i < bits.length; i++) out[i] = BFLOAT16_HALVES[bits[i] ?? 0] ?? 0;
   return out;
 }
 
@@ -87,3 +99,6 @@ function halfOfBfloat16(bits: number): number {
   if (e > 0) return sign | ((bits & 0x7fff) > 0x7f80 ? 0x7e00 : 0x7c00);
   return e < -10 ? sign : sign | roundShift((fraction | 0x80) << 3, 1 - e);
 }
+
+/** The float16 of all 65,536 bfloat16 values (128 KB): more than twice as fast as finding each anew. */
+const BFLOAT16_HALVES = Uint16Array.from({ length: 65536 }, (_, bits) => halfOfBfloat16(bits));

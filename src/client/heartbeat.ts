@@ -19,15 +19,20 @@ export interface HeartbeatDeps {
 }
 
 export function startHeartbeat({ isAwaited, ask, silenceMs, onSilence }: HeartbeatDeps): Heartbeat {
-  let heardAt = Date.now();
+  const roundMs = Math.min(PING_MS, silenceMs / 2);
+  let silentMs = 0;
+  let checkedAt = Date.now();
   let asking = false;
   const heard = (): void => {
-    heardAt = Date.now();
+    silentMs = 0;
   };
 
   function check(): void {
+    // After a sleep, or a stay in the background, much time has passed in which the worker could not answer either: one round counts.
+    const passedMs = Date.now() - checkedAt;
+    checkedAt += passedMs;
     if (!isAwaited()) return heard();
-    const silentMs = Date.now() - heardAt;
+    silentMs += Math.min(Math.max(passedMs, 0), roundMs);
     if (silentMs > silenceMs) return onSilence(silentMs);
     if (asking || silentMs <= PING_MS) return;
     asking = true;
@@ -38,6 +43,6 @@ export function startHeartbeat({ isAwaited, ask, silenceMs, onSilence }: Heartbe
     void ask().then(answered, answered);
   }
 
-  const timer = setInterval(check, Math.min(PING_MS, silenceMs / 2));
+  const timer = setInterval(check, roundMs);
   return { heard, stop: () => clearInterval(timer) };
 }

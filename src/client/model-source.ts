@@ -38,7 +38,7 @@ export async function toWireSource(source: ModelSource, base: string | undefined
   const files = await listFiles(source);
   if (files.length === 0) {
     throw fail('missingModelFile', 'The chosen folder is empty: expected the files of a model.', {
-      hint: 'Choose the folder that holds model_index.json, or a .safetensors file.',
+      hint: 'Choose the folder that holds model_index.json, or a .safetensors or .gguf file.',
     });
   }
   return { kind: 'files', files };

@@ -16,7 +16,7 @@ import type {
 } from './wire.js';
 
 /**
- * Where a model's files are: the URL of a folder or of one `.safetensors` file, a Hub repo (`huggingface:owner/repo@revision`), files
+ * Where a model's files are: the URL of a folder or of one `.safetensors` or `.gguf` file, a Hub repo (`huggingface:owner/repo@revision`), files
  * the visitor chose (`<input type="file" webkitdirectory>` or a drop), or a handle from `showDirectoryPicker()` or `showOpenFilePicker()`.
  */
 export type ModelSource =

@@ -17,7 +17,15 @@ import { parseInfotext, toInfotext } from './infotext.js';
 export type PictureParameters = Pick<ImageInferenceTask, 'positivePrompt' | 'negativePrompt' | 'model'> &
   Pick<
     ImageInferenceTask,
-    'vae' | 'clipSkip' | 'refiner' | 'promptWeighting' | 'controlNet' | 'lora' | 'embeddings'
+    | 'vae'
+    | 'clipSkip'
+    | 'refiner'
+    | 'promptWeighting'
+    | 'trueCFGScale'
+    | 'maxSequenceLength'
+    | 'controlNet'
+    | 'lora'
+    | 'embeddings'
   > & {
     readonly width: number;
     readonly height: number;
@@ -43,6 +51,8 @@ export interface RestoredRequest {
   readonly clipSkip?: number;
   readonly vae?: string;
   readonly promptWeighting?: PromptWeighting;
+  readonly trueCFGScale?: number;
+  readonly maxSequenceLength?: number;
   readonly refiner?: RefinerRequest;
   /** Those whose guide image is a UUID or a URL; a guide that was sent inline is not in the text. */
   readonly controlNet?: readonly RestoredControlNet[];
@@ -94,6 +104,8 @@ function toJson(picture: PictureParameters): Readonly<Record<string, unknown>> {
     clipSkip: picture.clipSkip,
     vae: picture.vae,
     promptWeighting: picture.promptWeighting,
+    trueCFGScale: picture.trueCFGScale,
+    maxSequenceLength: picture.maxSequenceLength,
     refiner: picture.refiner,
     controlNet: controlNet.length > 0 ? controlNet : undefined,
     lora: picture.lora.length > 0 ? picture.lora : undefined,
@@ -125,7 +137,16 @@ function parseJson(text: string): Restored | undefined {
   const controlNet = controlNets(json['controlNet']);
   const request = {
     ...pick(json, 'string', ['positivePrompt', 'negativePrompt', 'model', 'scheduler', 'vae']),
-    ...pick(json, 'number', ['width', 'height', 'steps', 'CFGScale', 'seed', 'clipSkip']),
+    ...pick(json, 'number', [
+      'width',
+      'height',
+      'steps',
+      'CFGScale',
+      'seed',
+      'clipSkip',
+      'trueCFGScale',
+      'maxSequenceLength',
+    ]),
     ...(typeof json['seed'] === 'string' && /^\d{1,19}$/.test(json['seed']) ? { seed: json['seed'] } : {}),
     ...(weighting === undefined ? {} : { promptWeighting: weighting }),
     ...(refiner === undefined ? {} : { refiner }),

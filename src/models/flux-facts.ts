@@ -27,7 +27,7 @@ const FLOW_MATCH = {
 } as const;
 
 /** By whether the guidance scale is an input: dev shifts its sigmas by the number of tokens, schnell does not. */
-export const FLUX_SCHEDULERS = {
+export const FLUX_SCHEDULER_CONFIGS = {
   dev: { ...FLOW_MATCH, shift: 3, use_dynamic_shifting: true },
   schnell: { ...FLOW_MATCH, shift: 1, use_dynamic_shifting: false },
 } as const;

@@ -24,7 +24,7 @@ export interface Component {
   /** The same for graphs that make one network together: all their weights are inputs, which they share. */
   loadAll(key: string, write: () => readonly Graph[], run: LoadRun): Promise<readonly Model[]>;
   /** Runs a graph that is needed once, beside the one that is loaded, and frees it. */
-  once<T>(write: () => Graph, run: LoadRun, use: (model: Model) => Promise<T>, keep?: readonly string[]): Promise<T>;
+  once<T>(write: () => Graph, run: LoadRun, use: (model: Model) => Promise<T>): Promise<T>;
   /** What changes the weights from the next `load` on, in place of whatever did before. */
   adapt(changes: readonly AppliedChange[]): void;
   /** Frees the session and the buffers; the next `load` reads the weights again. */
@@ -75,9 +75,9 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
     file,
     load: async (key, write, run, keep) => only(await getAll(key, () => [write()], run, { keep })),
     loadAll: (key, write, run) => getAll(key, write, run, { constants: 'input' }),
-    async once(write, run, use, keep) {
+    async once(write, run, use) {
       await applyChanges(run);
-      const model = only(await makeAll(() => [write()], run, { keep }));
+      const model = only(await makeAll(() => [write()], run, {}));
       try {
         return await use(model);
       } finally {

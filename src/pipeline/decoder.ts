@@ -73,6 +73,8 @@ async function loadDecoder(
 
   const onPart: OnPart = (done, of) => run.progress.step(done, of);
   const cut = isCut(tiles, { graph, info });
+  // Kernels of networks that were freed stay until a session with a kernel of its own is made: those of a decoder in parts have none.
+  if (cut) await runtime.flush();
   const rows = typeof tiles === 'number' ? tiles : undefined;
   if (cut && config.kind === 'tiny') {
     const windows = planWindows(config, { height, width }, rows);

@@ -152,7 +152,7 @@ export function createEngine(deps: EngineDeps): Engine {
   ): Promise<void> => {
     const { onEvent = () => undefined, signal } = options;
     throwIfAborted(signal);
-    await device.prepare(kindOf(task));
+    if (task.taskType !== 'imageUpload') await device.prepare(kindOf(task));
     const context: PictureTaskContext = { ...deps, pictures: pictureDeps, preprocess, keeper, onEvent, signal };
     switch (task.taskType) {
       case 'imageInference': {
@@ -237,8 +237,8 @@ function learned(reason: unknown, runtime: Runtime | undefined, known: number | 
 }
 
 /** What decides the sizes of a task's buffers, but for details. */
-function kindOf(task: Task): string {
-  if (task.taskType !== 'imageInference') return JSON.stringify(task.taskType);
+function kindOf(task: Exclude<Task, { readonly taskType: 'imageUpload' }>): string {
+  if (task.taskType !== 'imageInference') return task.preProcessorType;
   const { model, refiner, vae, controlNet, width, height, CFGScale } = task;
   const guided = CFGScale === undefined || CFGScale > 1;
   return JSON.stringify([model, refiner?.model, vae, controlNet.map((net) => net.model), width, height, guided]);

@@ -67,7 +67,7 @@ export async function generate(
   const { positivePrompt: positive, negativePrompt: negative, guided } = given;
   const words = triggerWarnings({ positive, negative }, models.embeddings, guided);
   const plan: Plan = { ...given, warnings: [...given.warnings, ...words] };
-  await progress.stage('load', () => fetchWeights(models, signal));
+  await progress.stage('load', () => fetchWeights(models, progress, signal));
   const painter = await createPainter(context, plan);
   try {
     for (const [index, seed] of plan.seeds.entries()) {
@@ -111,11 +111,14 @@ function decode(
 /** Brings all weight files before the first of them is used: from then on nothing is asked of the network. */
 async function fetchWeights(
   { base, refiner, vae, controls }: PlanModels,
+  progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const models = refiner === undefined ? [base] : [base, refiner];
   const components = [...models.flatMap(({ networks }) => networks), vae, ...controls];
   const sources = new Set(components.flatMap(({ file }) => [...file.tensors.values()].map(({ source }) => source)));
+  const missing = [...sources].filter((source) => source.isMissing?.() === true);
+  progress.downloads(missing.reduce((bytes, { size }) => bytes + size, 0));
   for (const source of sources) await source.download?.(signal);
 }
 

@@ -65,9 +65,7 @@ export function createLibrary(openTree: OpenTree): Library {
       const options = { signal, clipTokenizer, companions, ...(predictionType === 'sample' ? {} : { predictionType }) };
       const opened = await openModelFiles(tree, options);
       const files = about === undefined ? opened : describeFiles(opened, about);
-      return files.architecture === 'flux'
-        ? openFluxModel(runtime, files, signal)
-        : openModel(runtime, files, signal);
+      return files.architecture === 'flux' ? openFluxModel(runtime, files, signal) : openModel(runtime, files, signal);
     });
 
   const getVae = (
@@ -139,9 +137,16 @@ export function createLibrary(openTree: OpenTree): Library {
         openLoras.push({ key: tree.key, strength: acting(task.lora)[i]?.weight ?? 0, changes });
       }
       if (baseModel.architecture === 'flux') {
-        const open = { base: baseModel, refiner: undefined, vae: baseModel.vae, loras: openLoras, embeddings: [], controls: [] };
+        const open = {
+          base: baseModel,
+          refiner: undefined,
+          vae: baseModel.vae,
+          loras: openLoras,
+          embeddings: [],
+          controls: [],
+        };
         throwIfAborted(signal);
-        return { ...open, warnings: warningsOf([base, ...trees.loras], open) };
+        return { ...open, warnings: [...warningsOf([base, ...trees.loras], open), ...baseModel.warnings] };
       }
       const openEmbeddings: PromptEmbedding[] = [];
       for (const [i, tree] of trees.embeddings.entries()) {

@@ -98,7 +98,7 @@ function predictWithForms(forms: readonly Form[], mode: MemoryMode): MemoryPlan 
   };
   forms.forEach((form, i) => {
     const { name, turn } = form.network;
-    const loaded = load(device, form.weights);
+    const loaded = load(form.flushes ? { ...device, leftover: 0 } : device, form.weights);
     weights = Math.max(weights, loaded.device.weights);
     reach(loaded.peak, name);
     const run = form.run(loaded.device.pool);
@@ -120,6 +120,8 @@ interface Form {
   readonly network: Network;
   readonly share: Omit<NetworkMemory, 'pooled'>;
   readonly weights: WeightBytes;
+  /** Whether what freed kernels left is freed before. */
+  readonly flushes: boolean;
   /** Two runs; a third takes no more. `arrays`: most bytes of our own besides the pool. */
   readonly run: (pool: BufferPool) => {
     readonly pool: BufferPool;
@@ -135,6 +137,7 @@ function formOf(network: Network, decoder: DecoderMode): Form {
       network,
       share: shareOf(network),
       weights: weightBytes(network),
+      flushes: false,
       run: runTwice(network),
     };
   }
@@ -142,6 +145,7 @@ function formOf(network: Network, decoder: DecoderMode): Form {
     network,
     share: shareOfParts(network, parts),
     weights: { ours: partsWeights(parts), kernels: [] },
+    flushes: true,
     run(before) {
       const { pool, arrays, peak } = runParts(before, parts);
       return { pool, arrays, peakBytes: peak };

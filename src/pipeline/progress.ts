@@ -6,6 +6,8 @@ export interface Progress {
   stage<T>(stage: Stage, work: () => Promise<T>): Promise<T>;
   /** More bytes of the current `load` or `download` stage have arrived. */
   bytes(count: number, total: number): void;
+  /** So many bytes of files are missing, and are downloaded from now on. */
+  downloads(total: number): void;
   /** `step` of `of` steps, or of the runs of a picture that is decoded in bands, are done. */
   step(step: number, of: number): void;
   /** The picture that the next events are about. */
@@ -52,6 +54,9 @@ export function createProgress(
       if (time - bytesSent < BYTES_EVERY_MS && bytesDone < total) return;
       bytesSent = time;
       send({ bytes: Math.min(bytesDone, total), totalBytes: total });
+    },
+    downloads(total) {
+      if (total > 0) send({ stage: 'download', bytes: 0, totalBytes: total });
     },
     step(step, of) {
       stepTimes.push(now());

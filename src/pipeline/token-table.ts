@@ -34,7 +34,10 @@ export function openTokenTable(file: WeightFile, { name, size, width }: TokenTab
   const rows = new Map<number, Float32Array>();
   const readRow = async (id: number, signal?: AbortSignal): Promise<Float32Array> => {
     if (id >= size) {
-      throw fail('invalidModelConfig', `${file.name}: the tokenizer makes token ${id}, the text encoder knows ${size}.`);
+      throw fail(
+        'invalidModelConfig',
+        `${file.name}: the tokenizer makes token ${id}, the text encoder knows ${size}.`,
+      );
     }
     const where = `${file.name}: token ${id}`;
     // a copy: what was read may share memory with much more

@@ -52,7 +52,8 @@ export function predictWays({ dialect, info }: Runtime, models: PlanModels, plan
   const networks = networksFor(models, plan, options, false);
   const predict = createPredict(networks);
   // Blocks can take turns, so that little of their weights need be there.
-  const inTurn = models.base.architecture === 'flux' ? createPredict(networksFor(models, plan, options, true)) : predict;
+  const inTurn =
+    models.base.architecture === 'flux' ? createPredict(networksFor(models, plan, options, true)) : predict;
   const decoder = networks.find(({ kind }) => kind === 'vae');
   // Where the device cannot do it at once, it is done in parts anyway.
   const cut = decoder !== undefined && isCut('auto', { graph: () => decoder.graph, info });

@@ -62,7 +62,11 @@ export async function createBlocks(source: BlockSource, graph: Graph, options: B
   const model = await createModel(context, { graph, bytes, externalData: [] });
   const ring = createRing(source, graph, prefixes);
 
-  const inBlockOrder = async <T>(block: number, signal: AbortSignal | undefined, run: (at: Model) => Promise<T>): Promise<T> => {
+  const inBlockOrder = async <T>(
+    block: number,
+    signal: AbortSignal | undefined,
+    run: (at: Model) => Promise<T>,
+  ): Promise<T> => {
     throwIfAborted(signal);
     const here = kept[block];
     const next = block + 1 < prefixes.length ? block + 1 : resident;
@@ -109,7 +113,10 @@ function inBlock(prefix: string, weight: Weight): Weight {
 /** Two sets of buffers, which blocks use in turn. */
 interface Ring {
   /** The weights of a block, when they are there. Whoever asks says when a run with them has been begun. */
-  get(block: number, signal: AbortSignal | undefined): Promise<{ readonly weights: WeightFeed; readonly used: () => void }>;
+  get(
+    block: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly weights: WeightFeed; readonly used: () => void }>;
   /** Begins to bring the weights of a block that is asked for next, over those of the block that was asked for before the last. */
   prefetch(block: number, signal: AbortSignal | undefined): void;
   dispose(): Promise<void>;
@@ -150,7 +157,12 @@ function createRing({ context, file, changes }: BlockSource, graph: Graph, prefi
       if (before !== undefined) before.base = of.base; // should the next one fail, all are still known
       slot.entries = [...slot.entries.filter((entry) => entry.name !== name), { name, of }];
     }
-    await applyChanges(context, entries.map(({ of }) => of), slot.changes, signal);
+    await applyChanges(
+      context,
+      entries.map(({ of }) => of),
+      slot.changes,
+      signal,
+    );
   };
 
   const start = (block: number, signal: AbortSignal | undefined): Slot => {
@@ -180,7 +192,8 @@ function createRing({ context, file, changes }: BlockSource, graph: Graph, prefi
       const slot = start(block, signal);
       slots.splice(0, slots.length, ...slots.filter((other) => other !== slot), slot); // the next to go is the other one
       await slot.filled;
-      if (slot.block !== block) throw fail('internalError', `${graph.name}: the weights of block ${block} were replaced.`);
+      if (slot.block !== block)
+        throw fail('internalError', `${graph.name}: the weights of block ${block} were replaced.`);
       return {
         weights: () => feed(slot.entries),
         used() {

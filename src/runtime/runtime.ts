@@ -152,8 +152,9 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
   const { vendor, architecture, description } = adapter.info;
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.device.limits;
   const flush = async (): Promise<void> => (await flushSession(gpu.context)).dispose();
-  // Kernels of convolutions are prepacked once; as inputs they are transposed on each run.
-  const policy: BankPolicy = { constant: ({ use }) => use === 'conv', streams: build === 'jspi', flush };
+  // Kernels of convolutions are prepacked once; as inputs they are transposed on each run. The other build would take them as one array each, all at once.
+  const streams = build === 'jspi';
+  const policy: BankPolicy = { constant: ({ use }) => streams && use === 'conv', streams, flush };
   const { arrays } = gpu.context;
   return {
     info: {

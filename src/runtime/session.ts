@@ -37,6 +37,7 @@ export interface Model {
   runInto(inputs: Inputs, targets: Readonly<Record<string, DeviceArray>>, signal?: AbortSignal): Promise<void>;
   /** The same session, fed with these weights; whichever of the two is disposed, the session goes. */
   withWeights(weights: WeightFeed): Model;
+  /** Never rejects. */
   dispose(): Promise<void>;
 }
 

@@ -2,6 +2,7 @@
 import { urlTree } from '../../src/assets/url-tree.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { WireEvent } from '../../src/pipeline/events.js';
+import type { Memory } from '../../src/runtime/ledger.js';
 import { loadOrtInBrowser } from '../../src/runtime/ort.js';
 
 /** When a device is destroyed: as this stage is first heard of, or when this step is done. */
@@ -28,20 +29,27 @@ const TASK = {
   outputFormat: 'PNG',
 } as const;
 
+/** The browser's, while there is one. */
+const gpu = {
+  there: true,
+  requestAdapter: (options?: GPURequestAdapterOptions) =>
+    gpu.there ? navigator.gpu.requestAdapter(options) : Promise.resolve(null),
+};
 const devices: GPUDevice[] = [];
 const verdicts = new Map<string, string>(); // of the self-test, which is not the matter here
 const engine: Engine = createEngine({
   runtime: {
     backend: 'webgpu',
     loadOrt: loadOrtInBrowser,
-    gpu: navigator.gpu,
+    gpu: gpu as unknown as GPU, // nothing else of it is used
     observeDevice: (device) => devices.push(device),
     memo: {
       get: (key) => Promise.resolve(verdicts.get(key)),
       set: (key, value) => Promise.resolve(void verdicts.set(key, value)),
     },
   },
-  openTree: () => urlTree(new URL('/folder/micro/', location.href).href, { fetch: (url, init) => fetch(url, init) }),
+  openTree: (name) =>
+    urlTree(new URL(`/folder/${name}/`, location.href).href, { fetch: (url, init) => fetch(url, init) }),
   encodePicture: () => Promise.reject(new Error('PNG is asked for')),
   newUUID: () => crypto.randomUUID(),
   randomSeed: () => 1n,
@@ -49,16 +57,30 @@ const engine: Engine = createEngine({
   defaultModel: 'micro',
 });
 
-/** A picture of `steps` steps, during which the device at hand is destroyed at each of `places` in turn. */
-async function make(steps: number, places: readonly Place[] = []): Promise<SurvivalReport> {
+export interface Mishaps {
+  /** The device at hand is destroyed at each of these in turn. */
+  readonly places: readonly Place[];
+  /** There is no other device after the first loss. */
+  readonly forGood?: boolean;
+  /** A data URI: a guide for the ControlNet `control`. */
+  readonly guideImage?: string;
+}
+
+/** A picture of `steps` steps, and what happens meanwhile. */
+async function make(
+  steps: number,
+  { places, forGood = false, guideImage }: Mishaps = { places: [] },
+): Promise<SurvivalReport> {
   const left = [...places];
+  const controlNet = guideImage === undefined ? [] : [{ model: 'control', guideImage, weight: 1 }];
   const warnings: string[] = [];
   let hashing: Promise<string> = Promise.resolve('');
-  const { errors } = await engine.run([{ ...TASK, steps }], {
+  const { errors } = await engine.run([{ ...TASK, steps, controlNet }], {
     onEvent(event) {
-      if (event.kind === 'progress' && event.step === 2) stepHeard();
+      if (event.kind === 'progress' && event.step === 1) stepHeard();
       if (left.length > 0 && isPlace(left[0], event)) {
         left.shift();
+        gpu.there = !forGood;
         devices.at(-1)?.destroy();
       }
       if (event.kind !== 'picture') return;
@@ -66,6 +88,7 @@ async function make(steps: number, places: readonly Place[] = []): Promise<Survi
       hashing = sha256(event.picture.bytes);
     },
   });
+  gpu.there = true;
   return {
     errors: errors.map(({ code, message }) => `${code}: ${message}`),
     hash: await hashing,
@@ -87,19 +110,19 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 let stepHeard: () => void = () => undefined;
 let running: Promise<SurvivalReport> | undefined;
 
-/** Starts a picture; resolves when its second step is done. */
-function begin(steps: number): Promise<void> {
+/** Starts a picture; resolves when its first step is done. */
+function begin(steps: number, mishaps: Mishaps): Promise<void> {
   const heard = new Promise<void>((resolve) => (stepHeard = resolve));
-  running = make(steps);
+  running = make(steps, mishaps);
   return heard;
 }
 
-/** Destroys the device while nothing runs. */
-async function loseIdle(): Promise<void> {
-  devices.at(-1)?.destroy();
-  await devices.at(-1)?.lost;
+/** Ends all. @returns what is still held of the last device */
+async function end(): Promise<Memory> {
+  await engine.dispose();
+  return engine.memory();
 }
 
-const survivalPage = { make, begin, loseIdle, end: () => running, dispose: () => engine.dispose() };
+const survivalPage = { make, begin, begun: () => running, end };
 export type SurvivalPage = typeof survivalPage;
 Object.assign(globalThis, { survivalPage });

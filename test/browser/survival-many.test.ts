@@ -1,4 +1,4 @@
-/** @file Several picture makers at once, in one page and in two tabs: all finish, each with the bytes that it makes alone. */
+/** @file Several picture makers at once, in one page and in two tabs, one of them frozen for a while: all finish, each with the bytes that it makes alone. */
 import type { Browser } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBuiltTab, serveBuiltPage, type BuiltSite } from './built-page.js';
@@ -31,6 +31,13 @@ describe('several picture makers', () => {
       two.call('make', 'b', PROMPTS[0], 7),
     ]);
     expect(together).toEqual([alone[0], alone[1], alone[1], alone[0]]);
+    // A tab in the background may be stopped in the middle of a picture.
+    const frozen = two.call('make', 'a', PROMPTS[0], 7);
+    const devtools = await two.context.newCDPSession(two.page);
+    await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
+    expect(await one.call('make', 'a', PROMPTS[0], 7)).toBe(alone[0]);
+    await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+    expect(await frozen).toBe(alone[0]);
     // One that goes takes nothing of the other with it.
     await one.call('dispose', 'b');
     await two.page.close();

@@ -9,7 +9,7 @@ export interface Comparison {
 }
 
 export interface Outcome {
-  readonly kind: 'noise' | 'tokens' | 'weights' | 'cases' | 'schedulers';
+  readonly kind: 'noise' | 'tokens' | 'weights' | 'cases' | 'schedulers' | 'unit' | 'files';
   readonly name: string;
   /** `unsupported`: this build says with a typed error that it cannot do it yet. */
   readonly status: 'passed' | 'failed' | 'unsupported';

@@ -48,7 +48,9 @@ afterAll(async () => {
 });
 
 async function openCached(name: string): Promise<LoadedModel> {
-  const model = models.get(name) ?? (await openModel(runtime, stableDiffusion(await openModelFiles(folder.tree(`models/${name}`)))));
+  const model =
+    models.get(name) ??
+    (await openModel(runtime, stableDiffusion(await openModelFiles(folder.tree(`models/${name}`)))));
   models.set(name, model);
   return model;
 }

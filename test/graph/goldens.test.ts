@@ -1,4 +1,4 @@
-/** @file End to end on the CPU: every case of the Stable Diffusion family, each intermediate and the picture against diffusers. */
+/** @file End to end on the CPU: every case of Stable Diffusion and FLUX.1, each intermediate and the picture against diffusers. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -13,7 +13,7 @@ afterAll(() => engines.dispose());
 
 /** Cases of families or parameters that are not built yet are in the folder for their intermediates only. */
 const cases = readdirSync(join(GOLDEN, 'cases')).filter((name) =>
-  /^(sd15|sd2v|sdxl|refiner|fewstep|vae|singlefile|lora|embedding|controlnet|all)-/.test(name),
+  /^(sd15|sd2v|sdxl|refiner|fewstep|vae|singlefile|lora|embedding|controlnet|all|flux)-/.test(name),
 );
 
 describe('goldens, wasm', () => {

@@ -54,7 +54,7 @@ export function bytesOf({ files }: StoredFiles): { readonly whole: number; reado
   return files.reduce(
     ({ whole, partial }, { record, journal }) => ({
       whole: whole + (record?.kind === 'file' ? record.bytes : 0),
-      partial: partial + (journal?.partial.done.reduce((sum, [start, end]) => sum + end - start, 0) ?? 0),
+      partial: partial + (journal === undefined ? 0 : partialBytes(journal)),
     }),
     { whole: 0, partial: 0 },
   );
@@ -111,4 +111,36 @@ export async function sweep(context: StoreContext, only?: readonly string[]): Pr
       if (!named) await removeData(context, name);
     });
   }
+}
+
+/** What was left half-way and not gone on with for so long is not asked for again. */
+const ABANDONED_MS = 30 * 86_400_000;
+
+/** Deletes downloads that were left half-way long ago. */
+export async function sweepAbandoned(context: StoreContext): Promise<void> {
+  const beginning = names.journal('');
+  for (const record of new Set((await context.disk.list()).flatMap(({ name }) => recordOfSlot(name) ?? []))) {
+    if (!record.startsWith(beginning)) continue;
+    const id = record.slice(beginning.length);
+    const journal = await readJournal(context.disk, id);
+    if (journal !== undefined && context.now() - journal.savedAt > ABANDONED_MS) await deletePartial(context, id);
+  }
+}
+
+/** Deletes what has arrived of a file, unless it is being downloaded. @returns its bytes; `undefined` where nothing was deleted */
+export async function deletePartial(context: StoreContext, id: string): Promise<number | undefined> {
+  const { disk, locks } = context;
+  const deleted = await locks.tryHold(lockNames.download(id), async () => {
+    const [record, journal] = [await readFileRecord(disk, id), await readJournal(disk, id)];
+    if (journal === undefined) return undefined;
+    await removeRecord(disk, names.journal(id));
+    if (record?.kind === 'file' && record.data === journal.data) return 0; // it is whole: a crash left the journal
+    await removeData(context, journal.data);
+    return partialBytes(journal);
+  });
+  return deleted?.value;
+}
+
+function partialBytes({ partial }: JournalRecord): number {
+  return partial.done.reduce((sum, [start, end]) => sum + end - start, 0);
 }

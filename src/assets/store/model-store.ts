@@ -7,7 +7,7 @@ import type { Tuning } from '../download/transfer.js';
 import { publicUrl, type HttpDeps } from '../http.js';
 import type { FileTree } from '../source.js';
 import { openUrl, treeAt, treeOfAddresses, urlTree } from '../url-tree.js';
-import { bytesOf, deleteModel, isInUse, readCatalog, sweep } from './catalog.js';
+import { bytesOf, deleteModel, isInUse, readCatalog, sweep, sweepAbandoned } from './catalog.js';
 import type { Revalidation, UrlOf } from './check.js';
 import { lockNames, onDisk, type ModelOfStore, type StoreContext } from './context.js';
 import type { DiskKind } from './disk.js';
@@ -210,6 +210,7 @@ async function openContext(
     const refusal = await prepareDisk(choice.disk);
     if (refusal !== undefined) return { kind: 'none', reason: refusal };
     const context = contextOf(choice.disk);
+    await sweepAbandoned(context);
     await sweep(context);
     return { kind: 'disk', context };
   } catch (error) {

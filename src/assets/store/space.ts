@@ -1,6 +1,6 @@
 /** @file Room for what is to be stored: asked for beforehand, and made by deleting what was not used for longest. */
 import { fail } from '../../base/errors.js';
-import { bytesOf, deleteModel, isInUse, readCatalog } from './catalog.js';
+import { bytesOf, deleteModel, deletePartial, isInUse, readCatalog, type Catalog } from './catalog.js';
 import { lockNames, type StoreContext } from './context.js';
 import { isFull, type DiskFile } from './disk.js';
 
@@ -26,9 +26,17 @@ export async function makeRoom(context: StoreContext, bytes: number, keep: strin
   });
 }
 
-/** Deletes the model that was used longest ago. @returns its bytes, or `undefined` when none may be deleted */
+/**
+ * Deletes the model that was used longest ago; where none may be deleted, a file that was left half-way, of whatever model.
+ * @returns its bytes, or `undefined` when nothing may be deleted
+ */
 async function evictOne(context: StoreContext, keep: string): Promise<number | undefined> {
-  const candidates = [...(await readCatalog(context))]
+  const catalog = await readCatalog(context);
+  return (await evictModel(context, catalog, keep)) ?? (await evictPartial(context, catalog));
+}
+
+async function evictModel(context: StoreContext, catalog: Catalog, keep: string): Promise<number | undefined> {
+  const candidates = [...catalog]
     .filter(([id, { model }]) => id !== keep && model?.pinned !== true)
     .sort(([, a], [, b]) => (a.model?.usedAt ?? 0) - (b.model?.usedAt ?? 0));
   for (const [id, files] of candidates) {
@@ -36,6 +44,18 @@ async function evictOne(context: StoreContext, keep: string): Promise<number | u
     const { whole, partial } = bytesOf(files);
     await deleteModel(context, id, files);
     if (whole + partial > 0) return whole + partial;
+  }
+  return undefined;
+}
+
+/** The one that was gone on with longest ago; not one that is being downloaded. */
+async function evictPartial(context: StoreContext, catalog: Catalog): Promise<number | undefined> {
+  const left = [...catalog.values()]
+    .flatMap(({ files }) => files.flatMap(({ id, journal }) => (journal === undefined ? [] : [{ id, journal }])))
+    .sort((a, b) => a.journal.savedAt - b.journal.savedAt);
+  for (const { id } of left) {
+    const bytes = await deletePartial(context, id);
+    if (bytes !== undefined && bytes > 0) return bytes;
   }
   return undefined;
 }

@@ -68,6 +68,7 @@ export function comingSource(
       return bytes.blob?.(start, end, signal) ?? new Blob([new Uint8Array(await bytes.read(start, end, signal))]);
     },
     download: async (signal) => void (await whole(signal)),
+    isMissing: () => local === undefined,
   };
 }
 

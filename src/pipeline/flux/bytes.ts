@@ -15,7 +15,12 @@ export function fileBytes(file: WeightFile, { weights }: Graph, prefixes: readon
   return total;
 }
 
-/** Bytes on the device of one graph's weights. */
-export function deviceBytes({ weights }: Graph): number {
-  return weights.reduce((sum, { value }) => sum + valueBytes(value), 0);
+const NONE: ReadonlySet<string> = new Set();
+
+/** Bytes on the device of one graph's weights; those that are changed are there twice. @param prefix of the block whose weights they are */
+export function deviceBytes({ weights }: Graph, changed = NONE, prefix = ''): number {
+  return weights.reduce((sum, { value, tensors }) => {
+    const times = tensors.some((name) => changed.has(prefix + name)) ? 2 : 1;
+    return sum + times * valueBytes(value);
+  }, 0);
 }

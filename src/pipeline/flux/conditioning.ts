@@ -41,7 +41,9 @@ export async function encodeFluxPrompts(
   const prompts = [plan.positivePrompt, ...(plan.guided ? [plan.negativePrompt] : [])].map(promptText);
   const length = plan.flux?.textTokens ?? t5.tokenizer.length;
   const t5Rows = prompts.map((text) => toT5Row(t5.tokenizer.encode(text), t5.tokenizer, length).ids);
-  const clipRows = prompts.map((text) => toRow(clip.tokenizer.encode(text).slice(0, clip.tokenizer.length - 2), clip.tokenizer));
+  const clipRows = prompts.map((text) =>
+    toRow(clip.tokenizer.encode(text).slice(0, clip.tokenizer.length - 2), clip.tokenizer),
+  );
   prompts.forEach((_, i) => {
     run.trace?.(`${SIDES[i]}clip.input_ids`, clipRows[i] ?? new Int32Array());
     run.trace?.(`${SIDES[i]}t5.input_ids`, t5Rows[i] ?? new Int32Array());

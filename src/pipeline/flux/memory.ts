@@ -18,8 +18,10 @@ export interface FluxSizes {
   /** What comes before and after the blocks. */
   readonly ends: number;
   readonly vae: number;
-  /** Features of a run, in all, and what ONNX Runtime keeps. */
+  /** What one run of each kind of block has alive at most, added up: ONNX Runtime keeps it. */
   readonly runs: number;
+  /** What the decoder has alive at most. */
+  readonly decoding: number;
 }
 
 /** Counts are of blocks, from the first on, whose weights stay while their network runs. */
@@ -44,14 +46,15 @@ export const ASSUMED_BYTES = 10e9;
  */
 export function planFluxMemory(sizes: FluxSizes, available: number, frugal: boolean): FluxMemory {
   const { clip, t5Block, t5Blocks, doubleBlock, doubleBlocks, singleBlock, singleBlocks } = sizes;
-  const { modulation, ends, vae, runs } = sizes;
+  const { modulation, ends, runs } = sizes;
+  const decoder = sizes.vae + sizes.decoding;
   const text = clip + t5Block * t5Blocks;
   const blocks = doubleBlock * doubleBlocks + singleBlock * singleBlocks;
   const all = { t5: t5Blocks, double: doubleBlocks, single: singleBlocks };
-  if (!frugal && text + blocks + modulation + ends + vae + runs <= available)
+  if (!frugal && text + blocks + modulation + ends + runs + decoder <= available)
     return { ...all, modulation: true, together: true };
   const apart = { t5: 0, together: false } as const;
-  const room = available - ends - runs - (frugal ? 0 : vae);
+  const room = available - ends - runs - (frugal ? 0 : decoder);
   if (blocks + modulation <= room) return { ...all, ...apart, modulation: true };
   if (blocks <= room) return { ...all, ...apart, modulation: false };
   const ring = 2 * (doubleBlock + singleBlock);

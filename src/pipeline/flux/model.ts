@@ -34,6 +34,8 @@ export interface FluxModel {
   readonly t5: T5Encoder;
   readonly vae: Vae;
   readonly scheduler: RawSchedulerConfig;
+  /** Which parts are another model's, for whoever asked. */
+  readonly warnings: readonly string[];
   /** All of them but the autoencoder. */
   readonly networks: readonly Freeable[];
   dispose(): Promise<void>;
@@ -41,7 +43,7 @@ export interface FluxModel {
 
 /** @throws missingModelFile, unsupportedModel, invalidModelConfig, invalidModelFile, downloadFailed, aborted */
 export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?: AbortSignal): Promise<FluxModel> {
-  const { name, architecture, card } = files;
+  const { name, architecture, card, warnings = [] } = files;
   const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
   const vaeConfig = parseVaeConfig(files.vae.config, `${name}/vae/config.json`);
   const scheduler = parseSchedulerConfig(files.scheduler, `${name}/scheduler/scheduler_config.json`);
@@ -51,7 +53,11 @@ export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?:
     openEncoder(runtime, name, files.clip, signal),
     openT5(runtime, name, files.t5, signal),
   ]);
-  checkWidths(name, config, { pooled: clip.config.hiddenSize, text: t5.config.width, latents: vaeConfig.latentChannels });
+  checkWidths(name, config, {
+    pooled: clip.config.hiddenSize,
+    text: t5.config.width,
+    latents: vaeConfig.latentChannels,
+  });
   const transformer = { ...createBlockNetwork<TransformerSessions>(runtime, transformerFile), config };
   const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
   return {
@@ -63,6 +69,7 @@ export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?:
     t5,
     vae,
     scheduler,
+    warnings,
     networks: [transformer, t5, clip],
     async dispose() {
       for (const component of [transformer, t5, clip, vae]) await component.dispose();

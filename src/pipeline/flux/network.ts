@@ -1,6 +1,7 @@
 /** @file One network that is run block by block: its weights, what changes them, and the sessions that are made of it at present. */
 import type { WeightFile } from '../../assets/weights.js';
 import type { AppliedChange } from '../../assets/weight-change.js';
+import { isBlockType } from '../../base/gguf-blocks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
@@ -19,7 +20,12 @@ export interface BlockNetwork<T extends Owned> {
    */
   load(key: string, bytes: number, make: MakeSessions<T>, run: LoadRun): Promise<T>;
   /** Makes something that is needed once, beside the sessions, and frees it. */
-  once<S extends Owned, R>(bytes: number, make: MakeSessions<S>, run: LoadRun, use: (made: S) => Promise<R>): Promise<R>;
+  once<S extends Owned, R>(
+    bytes: number,
+    make: MakeSessions<S>,
+    run: LoadRun,
+    use: (made: S) => Promise<R>,
+  ): Promise<R>;
   /** What changes the weights from the next `load` on, in place of whatever did before. */
   adapt(changes: readonly AppliedChange[]): void;
   /** Frees the sessions and the weights; the next `load` reads them again. */
@@ -32,11 +38,23 @@ export function createBlockNetwork<T extends Owned>(runtime: Runtime, file: Weig
   let wanted: readonly AppliedChange[] = [];
   let applied: readonly AppliedChange[] | undefined = wanted;
   let loaded = false;
+  /** Names those matrices of few bits that are changed: they are floats then, in other graphs. */
+  let unpacked = '';
+
+  const free = async (): Promise<void> => {
+    loaded = false;
+    await slot.dispose();
+    bank.dispose();
+  };
 
   const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
     if (applied === wanted) return;
     const changes = wanted;
     applied = undefined; // where this fails, the bank has none
+    const quantised = changes.map(({ tensor }) => tensor).filter((name) => isBlockType(file.find(name)?.dtype ?? ''));
+    const floats = [...new Set(quantised)].sort().join();
+    if (floats !== unpacked) await free();
+    unpacked = floats;
     await progress.stage('load', () => bank.adapt(changes, { signal }));
     applied = changes;
   };
@@ -68,11 +86,7 @@ export function createBlockNetwork<T extends Owned>(runtime: Runtime, file: Weig
     adapt(changes) {
       wanted = changes;
     },
-    async dispose() {
-      loaded = false;
-      await slot.dispose();
-      bank.dispose();
-    },
+    dispose: free,
   };
 }
 

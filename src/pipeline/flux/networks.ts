@@ -8,7 +8,7 @@ import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
 import { decoderNetwork, type Network, type NetworkOptions } from '../networks.js';
 import type { Plan } from '../plan.js';
-import { stepGraphs, type BlockGraph } from './graphs.js';
+import { onceGraphs, stepGraphs, type BlockGraph } from './graphs.js';
 import type { FluxModel } from './model.js';
 import { t5Graphs } from './t5-encoder.js';
 
@@ -46,8 +46,15 @@ export function fluxNetworks(
   const ofT5 = t5Graphs(t5, textTokens, options);
   const floats = changed.get('transformer') ?? new Set<string>();
   const weights = { config: transformer.config, file: transformer.file, floats };
-  const { image, double, join, single, output } = stepGraphs(weights, { textTokens, imageTokens: rows * columns }, options);
-  const clipShape = { tokens: clip.tokenizer.length, hidden: [{ skip: 0, norm: true }], projected: false, masked: false };
+  const shape = { textTokens, imageTokens: rows * columns };
+  const { image, double, join, single, output } = stepGraphs(weights, shape, options);
+  const { text, condition, modulation } = onceGraphs(weights, shape, plan.steps, options);
+  const clipShape = {
+    tokens: clip.tokenizer.length,
+    hidden: [{ skip: 0, norm: true }],
+    projected: false,
+    masked: false,
+  };
   const all = (block: BlockGraph): Graph => withBlocks(block, inTurn ? RING : block.prefixes.length);
   const network = (name: string, kind: Network['kind'], graph: Graph, turn: number): Network => ({
     name,
@@ -57,10 +64,23 @@ export function fluxNetworks(
     onDevice: ON_DEVICE,
   });
   return [
-    { ...network("CLIP's text encoder", 'text', clipTextGraph(clip.config, clipShape, { dialect, dtype }), 0), changed: changed.get('encoder1') },
+    {
+      ...network("CLIP's text encoder", 'text', clipTextGraph(clip.config, clipShape, { dialect, dtype }), 0),
+      changed: changed.get('encoder1'),
+    },
     network('T5', 'text', all({ graph: ofT5.block, prefixes: ofT5.prefixes }), 1),
     network("T5's last norm", 'text', ofT5.output, 1),
-    ...[image, all(double), join, all(single), output].map((graph) => ({
+    ...[
+      condition,
+      all(modulation.double),
+      all(modulation.single),
+      text,
+      image,
+      all(double),
+      join,
+      all(single),
+      output,
+    ].map((graph) => ({
       ...network('the transformer', 'unet', graph, 2),
       changed: floats,
     })),

@@ -14,13 +14,7 @@ import { planFluxMemory, ASSUMED_BYTES, type FluxMemory } from './memory.js';
 import type { FluxModel } from './model.js';
 import { fluxSizes } from './sizes.js';
 import { makeSteering, type Steering } from './steering.js';
-import {
-  createWorkspace,
-  embedText,
-  evaluateTransformer,
-  loadTransformer,
-  type PromptFeed,
-} from './transformer.js';
+import { createWorkspace, embedText, evaluateTransformer, loadTransformer, type PromptFeed } from './transformer.js';
 
 /** The text is encoded here, for all pictures. */
 export async function createFluxPainter(context: GenerateContext, plan: Plan, model: FluxModel): Promise<Painter> {
@@ -82,13 +76,14 @@ function describeJob(context: GenerateContext, plan: Plan, model: FluxModel): Jo
     uniformFlowGrid: true,
   });
   const timesteps = [...new Set(sampler.timesteps)];
-  const weights = { config: transformer.config, file: transformer.file, floats: changedBy(context.models.loras).get('transformer') ?? new Set<string>() };
+  const floats = changedBy(context.models.loras).get('transformer') ?? new Set<string>();
+  const weights = { config: transformer.config, file: transformer.file, floats };
   const options = { dialect: runtime.dialect, dtype };
   const graphs = {
     ...stepGraphs(weights, shape, options),
     ...onceGraphs(weights, shape, timesteps.length, options),
   };
-  const sizes = fluxSizes(model, graphs, shape.textTokens, options);
+  const sizes = fluxSizes(model, graphs, shape.textTokens, floats, options);
   const memory = planFluxMemory(sizes, frugal ? available / 2 : available, frugal);
   const key = `${shape.textTokens}+${shape.imageTokens} ${dtype}`;
   return { context, plan, model, sampler, timesteps, size, shape, graphs, key, memory };
@@ -118,7 +113,12 @@ interface Network {
   dispose(): void;
 }
 
-async function openNetwork(job: Job, prompts: FluxConditioning, steering: Sides<Steering>, run: StageRun): Promise<Network> {
+async function openNetwork(
+  job: Job,
+  prompts: FluxConditioning,
+  steering: Sides<Steering>,
+  run: StageRun,
+): Promise<Network> {
   const { context, model, graphs, shape, size, key, memory } = job;
   const { transformer } = model;
   const held: DeviceArray[] = [];

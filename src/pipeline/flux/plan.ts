@@ -95,12 +95,25 @@ function taskProblems(task: ImageInferenceTask): readonly WireError[] {
   ];
   const problems = refused.flatMap(([parameter, asked, type, why]): readonly WireError[] =>
     asked
-      ? [{ code: 'unsupportedParameter', message: `'${parameter}' cannot be used here: ${why}.`, parameter, type, hint: `Leave '${parameter}' out.` }]
+      ? [
+          {
+            code: 'unsupportedParameter',
+            message: `'${parameter}' cannot be used here: ${why}.`,
+            parameter,
+            type,
+            hint: `Leave '${parameter}' out.`,
+          },
+        ]
       : [],
   );
   if (task.refiner !== undefined) {
-    const message = "Invalid value for 'refiner': it goes with a Stable Diffusion XL base, and the model is a FLUX.1 model.";
-    return [...problems, { code: 'invalidRefiner', message, parameter: 'refiner', type: 'object' }, ...schedulerProblems(task)];
+    const message =
+      "Invalid value for 'refiner': it goes with a Stable Diffusion XL base, and the model is a FLUX.1 model.";
+    return [
+      ...problems,
+      { code: 'invalidRefiner', message, parameter: 'refiner', type: 'object' },
+      ...schedulerProblems(task),
+    ];
   }
   return [...problems, ...schedulerProblems(task)];
 }
@@ -128,7 +141,10 @@ function schedulerProblems({ scheduler = 'Default' }: ImageInferenceTask): reado
   ];
 }
 
-function sizeProblems(size: { readonly width: number; readonly height: number }, multiplier: number): readonly WireError[] {
+function sizeProblems(
+  size: { readonly width: number; readonly height: number },
+  multiplier: number,
+): readonly WireError[] {
   return (['width', 'height'] as const)
     .filter((side) => size[side] % multiplier !== 0)
     .map((side) => ({
@@ -148,7 +164,9 @@ function keptWarnings({ warnings }: ImageInferenceTask): readonly string[] {
 function warningsOf(task: ImageInferenceTask, guidanceEmbeds: boolean, guided: boolean): readonly string[] {
   const warnings: string[] = [];
   if (task.negativePrompt !== undefined && !guided)
-    warnings.push('negativePrompt has no effect: FLUX.1 has no negative prompt, unless trueCFGScale (above 1) asks for one.');
+    warnings.push(
+      'negativePrompt has no effect: FLUX.1 has no negative prompt, unless trueCFGScale (above 1) asks for one.',
+    );
   if (guided && task.negativePrompt === undefined)
     warnings.push('trueCFGScale without a negativePrompt is guidance away from the empty prompt.');
   if (task.clipSkip !== 0) warnings.push('clipSkip has no effect: FLUX.1 reads only the pooled output of CLIP.');

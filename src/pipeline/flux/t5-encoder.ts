@@ -1,12 +1,5 @@
 /** @file T5 at work: a row of token ids → text states, block by block. */
-import {
-  t5BlockGraph,
-  t5BlockPrefix,
-  T5_BIAS_TABLE,
-  T5_IO,
-  t5OutputGraph,
-  t5PositionBias,
-} from '../../graphs/t5.js';
+import { t5BlockGraph, t5BlockPrefix, T5_BIAS_TABLE, T5_IO, t5OutputGraph, t5PositionBias } from '../../graphs/t5.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
 import type { Blocks } from '../../runtime/blocks.js';
@@ -79,7 +72,8 @@ export async function encodeWithT5(
         states.push(array);
       }
       const made: Float32Array[] = [];
-      for (const ids of rows) made.push(await encodeRow(sessions, await t5.embed(ids, run.signal), { bias, states }, run));
+      for (const ids of rows)
+        made.push(await encodeRow(sessions, await t5.embed(ids, run.signal), { bias, states }, run));
       return made;
     } finally {
       for (const array of held) array.dispose();

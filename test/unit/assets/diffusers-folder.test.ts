@@ -109,6 +109,47 @@ describe('readDiffusersFolder', () => {
     expect(refiner.encoders.map(({ slot }) => slot)).toEqual([2]);
   });
 
+  it('takes FLUX.1: a transformer, CLIP, T5 with a tokenizer of its own', async () => {
+    const json = {
+      _class_name: 'FluxPipeline',
+      scheduler: ['diffusers', 'FlowMatchEulerDiscreteScheduler'],
+      text_encoder: ['transformers', 'CLIPTextModel'],
+      text_encoder_2: ['transformers', 'T5EncoderModel'],
+      tokenizer: ['transformers', 'CLIPTokenizer'],
+      tokenizer_2: ['transformers', 'T5TokenizerFast'],
+      transformer: ['diffusers', 'FluxTransformer2DModel'],
+      vae: ['diffusers', 'AutoencoderKL'],
+    };
+    const flux: Readonly<Record<string, string>> = {
+      ...contents,
+      'model_index.json': JSON.stringify(json),
+      'transformer/config.json': '{"num_layers": 2}',
+      'text_encoder_2/config.json': '{"d_model": 4}',
+      'tokenizer_2/tokenizer.json': '{"t5": true}',
+    };
+    const open = async (files: Readonly<Record<string, string>>): Promise<unknown> =>
+      readDiffusersFolder(
+        memoryTree('m', Object.fromEntries(Object.entries(files).map(([path, text]) => [path, utf8(text)]))),
+      );
+    expect(await open(flux)).toMatchObject({
+      architecture: 'flux',
+      transformer: { config: { num_layers: 2 } },
+      clip: { slot: 1, config: { hidden_size: 8 }, tokenizer: { vocabulary: { kind: 'vocab' } } },
+      t5: { config: { d_model: 4 }, tokenizer: { vocabulary: { kind: 'tokenizerJson', json: { t5: true } } } },
+      vae: { config: { latent_channels: 4 } },
+      scheduler: { lambda_min_clipped: -Infinity },
+    });
+    for (const part of ['transformer', 'text_encoder_2', 'tokenizer_2']) {
+      const problem = await problemOf(() =>
+        open({ ...flux, 'model_index.json': JSON.stringify({ ...json, [part]: [null, null] }) }),
+      );
+      expect(problem).toMatchObject({ code: 'invalidModelConfig' });
+      expect(problem.message).toContain(part);
+    }
+    const other = JSON.stringify({ ...json, text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'] });
+    expect((await problemOf(() => open({ ...flux, 'model_index.json': other }))).code).toBe('unsupportedModel');
+  });
+
   it('takes tokenizer.json where the two files are not both there', async () => {
     for (const missing of ['tokenizer/vocab.json', 'tokenizer/merges.txt']) {
       const { encoders } = await read({ [missing]: undefined, 'tokenizer/tokenizer.json': '{"model":1}' });

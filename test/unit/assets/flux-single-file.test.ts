@@ -84,8 +84,9 @@ function folder(name: string, contents: Contents, file?: string): FileTree {
 }
 
 /** The same over a URL, which lists nothing. */
-function remote({ list: _list, ...tree }: FileTree): FileTree {
-  return tree;
+function remote(tree: FileTree): FileTree {
+  const { name, file } = tree;
+  return { name, open: (path) => tree.open(path), ...(file === undefined ? {} : { file }) };
 }
 
 const TOKENIZER = '{"model": {"type": "Unigram"}}';
@@ -183,7 +184,7 @@ describe('a transformer alone', () => {
   });
 
   it('says that a tokenizer is nowhere', async () => {
-    const { 'tokenizer_2/tokenizer.json': _, ...rest } = MODEL;
+    const rest = Object.fromEntries(Object.entries(MODEL).filter(([path]) => path !== 'tokenizer_2/tokenizer.json'));
     const problem = await problemOf(() => open(file, { companions: [folder('schnell', rest)] }));
     expect(problem).toMatchObject({ code: 'missingModelFile' });
     expect(problem.message).toContain('tokenizer of its T5 text encoder');
@@ -246,7 +247,7 @@ describe('what lies beside', () => {
   });
 
   it('may be configs and tokenizers in config/', async () => {
-    const config = { ...Object(t5.config), relative_attention_max_distance: 64 };
+    const config: unknown = Object.assign({}, t5.config, { relative_attention_max_distance: 64 });
     const tree = folder('m', {
       ...loose,
       'config/model_index.json': '{}',

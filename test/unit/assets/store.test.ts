@@ -57,6 +57,16 @@ async function load(store: ModelStore, address = root): Promise<void> {
   tree.close?.();
 }
 
+/** Reads the weights until a good part is there. @returns the bytes that are left */
+async function leaveHalfWay(store: ModelStore, address: string): Promise<number | undefined> {
+  const abort = new AbortController();
+  const stop = store.subscribe(({ bytes }) => bytes > 1_200_000 && abort.abort());
+  const file = await open(store.tree(address), 'unet/w.safetensors');
+  expect((await problemOf(() => file.read(0, file.size, abort.signal))).code).toBe('aborted');
+  stop();
+  return (await store.list()).find((model) => model.id === store.idOf(address))?.partialBytes;
+}
+
 describe('reading through the store', () => {
   it('needs no network once everything is there, absences included', async () => {
     await load(browser.tab());
@@ -136,6 +146,25 @@ describe('what is not whole', () => {
     expectBytes(await readAll(await open(second.tree(root), 'unet/w.safetensors')), weights);
     expect(events.at(-1)).toMatchObject({ state: 'done', bytes: weights.length, resumedBytes: left?.partialBytes });
     expect((await second.list())[0]?.partialBytes).toBe(0);
+  });
+
+  it('is deleted when it was not gone on with for 30 days, and not before', async () => {
+    const left = await leaveHalfWay(browser.tab(), root);
+    expect(left).toBeGreaterThan(1_000_000);
+    browser.time += 29 * DAY;
+    expect((await browser.tab().list())[0]?.partialBytes).toBe(left);
+    browser.time += 2 * DAY;
+    expect(await browser.tab().list()).toEqual([]);
+    expect(await dataFiles()).toEqual([]);
+  });
+
+  it('is not deleted while it is gone on with', async () => {
+    const left = await leaveHalfWay(browser.tab(), root);
+    browser.time += 40 * DAY;
+    const file = (await dataFiles())[0]?.split('-')[1];
+    await browser.locks.hold(`download/${file}`, async () => {
+      expect((await browser.tab().list())[0]?.partialBytes).toBe(left);
+    });
   });
 
   it('is not seen: data that is cut, a record that is torn', async () => {
@@ -327,6 +356,17 @@ describe('room', () => {
     expect(oldest).not.toBe('');
     expectBytes(await readAll(file), weights);
     tree.close?.();
+  });
+
+  it('is made of what was left half-way where no model may go, whosever it is', async () => {
+    const tab = browser.tab({ estimate: estimateOf(3_500_000) });
+    const left = await leaveHalfWay(tab, root);
+    expect(left).toBeGreaterThan(1_000_000);
+    await tab.pin(tab.idOf(root), true);
+    const other = newModel();
+    await load(tab, other);
+    expect((await tab.list()).map(({ address }) => address)).toEqual([other]);
+    expect(await dataFiles()).toHaveLength(2); // of the other's config and weights
   });
 
   it('that cannot be made is a typed error, before anything is fetched', async () => {

@@ -164,6 +164,26 @@ describe('details', () => {
   });
 });
 
+describe('companions', () => {
+  const SCHNELL = 'huggingface:black-forest-labs/FLUX.1-schnell';
+  const companions = (reference: string, registry = none): readonly string[] => resolve(registry, reference).companions;
+
+  it('are FLUX.1 schnell for models that come over the network, unless somebody says otherwise', () => {
+    expect(companions('https://example.org/flux.safetensors')).toEqual([SCHNELL]);
+    expect(companions('mine', register(none, 'mine', source))).toEqual([SCHNELL]);
+    expect(companions('mine', register(none, 'mine', source, { companions: ['a:1@1', 'b'] }))).toEqual(['a:1@1', 'b']);
+    expect(companions('mine', register(none, 'mine', source, { companions: [] }))).toEqual([]);
+  });
+
+  it('are none of a picked file, whose person asked for nothing from a server, of a bundled model, and of itself', () => {
+    const picked: ModelSource = { kind: 'files', files: [{ path: 'f', file: new Blob() }] };
+    expect(companions('mine', register(none, 'mine', picked))).toEqual([]);
+    expect(companions('mine', register(none, 'mine', picked, { companions: [SCHNELL] }))).toEqual([SCHNELL]);
+    expect(companions(DEFAULT_MODEL, bundledRegistry())).toEqual([]);
+    expect(companions(SCHNELL)).toEqual([]);
+  });
+});
+
 describe('what needs no registering', () => {
   it.each([
     ['huggingface:owner/repo', `${HUB}/owner/repo/resolve/main`],

@@ -1,0 +1,151 @@
+/**
+ * @file FLUX.1 through the engine on the CPU: what the goldens of one case do not show. Weights brought while blocks run, several pictures, what is
+ * refused or has no effect, and stopping in the middle.
+ */
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createNodeEngine } from '../../scripts/lib/node-engine.js';
+import type { WireError } from '../../src/base/errors.js';
+import { decodePng } from '../../src/image/png.js';
+import type { Engine, RunOptions } from '../../src/pipeline/engine.js';
+import type { WireEvent, WirePicture } from '../../src/pipeline/events.js';
+import type { Plan } from '../../src/pipeline/plan.js';
+import { nodeFolder } from '../golden-runner/node.js';
+
+const GOLDEN = join(import.meta.dirname, '../golden');
+const models = {
+  flux: join(GOLDEN, 'models/flux-dev-tiny'),
+  vae: join(GOLDEN, 'models/vae-sd15-b'),
+  sd: join(GOLDEN, 'models/sd15-tiny'),
+  words: join(GOLDEN, 'models/zx-toy-file'),
+};
+
+/** The golden's request. */
+const GIVEN = {
+  taskType: 'imageInference',
+  taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
+  model: 'flux',
+  positivePrompt: 'a red fox asleep under a pine tree in fresh snow',
+  width: 128,
+  height: 128,
+  steps: 4,
+  CFGScale: 3.5,
+  seed: 1234,
+  outputFormat: 'PNG',
+};
+
+interface Made {
+  readonly pictures: readonly WirePicture[];
+  readonly errors: readonly WireError[];
+  readonly events: readonly WireEvent[];
+  readonly plans: readonly Plan[];
+}
+
+async function make(engine: Engine, request: object, options: RunOptions = {}): Promise<Made> {
+  const events: WireEvent[] = [];
+  const plans: Plan[] = [];
+  const { errors } = await engine.run([{ ...GIVEN, ...request }], {
+    ...options,
+    onPlan: (plan) => void plans.push(plan),
+    onEvent(event) {
+      events.push(event);
+      options.onEvent?.(event);
+    },
+  });
+  const pictures = events.flatMap((event) => (event.kind === 'picture' ? [event.picture] : []));
+  return { pictures, errors, events, plans };
+}
+
+const pixelsOf = async (picture: WirePicture | undefined): Promise<readonly number[]> =>
+  picture === undefined ? [] : [...(await decodePng(picture.bytes)).data];
+
+let engine: Engine;
+beforeAll(() => {
+  engine = createNodeEngine({ models });
+});
+afterAll(() => engine.dispose());
+
+describe('FLUX.1 through the engine', () => {
+  it("makes diffusers' picture where no weights stay on the device, to the bit as where all do", async () => {
+    const tight = createNodeEngine({ models, memoryBudgetBytes: 1e6 });
+    const streamed = await make(tight, {});
+    await tight.dispose();
+    expect(streamed.errors).toEqual([]);
+    const golden = (await decodePng(await nodeFolder(GOLDEN).read('cases/flux-dev-default/image-0.png'))).data;
+    const pixels = await pixelsOf(streamed.pictures[0]);
+    expect(pixels).toHaveLength(golden.length);
+    expect(Math.max(...pixels.map((value, i) => Math.abs(value - (golden[i] ?? NaN))))).toBeLessThanOrEqual(1);
+    const resident = await make(engine, {});
+    expect(await pixelsOf(resident.pictures[0])).toEqual(pixels);
+    expect(resident.pictures[0]).toMatchObject({ seed: 1234n, backend: 'wasm', warnings: [] });
+  });
+
+  it('tells steps and shows previews', async () => {
+    const { events } = await make(engine, { steps: 2 });
+    const steps = events.flatMap((event) =>
+      event.kind === 'progress' && event.step !== undefined ? [event.step] : [],
+    );
+    expect(steps).toEqual([1, 2]);
+    const previews = events.flatMap((event) => (event.kind === 'preview' ? [event] : []));
+    expect(previews.map(({ step, of, width, height }) => [step, of, width, height])).toEqual([
+      [1, 2, 16, 16],
+      [2, 2, 16, 16],
+    ]);
+  });
+
+  it('gives each picture its own seed and noise, also that of a stochastic scheduler', async () => {
+    const request = { steps: 2, scheduler: 'DPM++ 2M SDE' };
+    const both = await make(engine, { ...request, numberResults: 2 });
+    expect(both.pictures.map(({ seed }) => seed)).toEqual([1234n, 1235n]);
+    const second = await make(engine, { ...request, seed: 1235 });
+    const pixels = await pixelsOf(both.pictures[1]);
+    expect(pixels).toEqual(await pixelsOf(second.pictures[0]));
+    expect(pixels).not.toEqual(await pixelsOf(both.pictures[0]));
+  });
+
+  it('says what has no effect, and makes the same picture', async () => {
+    const request = { steps: 1 };
+    const plain = await make(engine, request);
+    const { pictures, errors } = await make(engine, { ...request, negativePrompt: 'blurry', clipSkip: 1 });
+    expect(errors).toEqual([]);
+    expect(pictures[0]?.warnings).toEqual([
+      expect.stringContaining('negativePrompt has no effect') as string,
+      expect.stringContaining('clipSkip has no effect') as string,
+    ]);
+    expect(await pixelsOf(pictures[0])).toEqual(await pixelsOf(plain.pictures[0]));
+  });
+
+  it('reads the padding: another length of text is another picture', async () => {
+    const [short, long] = [await make(engine, { steps: 1, maxSequenceLength: 64 }), await make(engine, { steps: 1 })];
+    expect([short, long].map(({ plans }) => plans[0]?.flux?.textTokens)).toEqual([64, 512]);
+    expect(await pixelsOf(short.pictures[0])).not.toEqual(await pixelsOf(long.pictures[0]));
+  });
+
+  it.each([
+    ['vae', { vae: 'vae' }, 'unsupportedParameter', 'vae'],
+    ['embeddings', { embeddings: [{ model: 'words' }] }, 'unsupportedParameter', 'embeddings'],
+    ['promptWeighting', { promptWeighting: 'compel' }, 'unsupportedParameter', 'promptWeighting'],
+    ['a refiner', { refiner: { model: 'sd', startStep: 2 } }, 'invalidRefiner', 'refiner'],
+    ['a scheduler of other families', { scheduler: 'UniPC' }, 'unsupportedScheduler', 'scheduler'],
+  ])('refuses %s', async (_, request, code, parameter) => {
+    const { pictures, errors } = await make(engine, request);
+    expect(pictures).toEqual([]);
+    expect(errors).toMatchObject([{ code, parameter }]);
+  });
+
+  it('names the schedulers there are', async () => {
+    const { errors } = await make(engine, { scheduler: 'Heun' });
+    expect(errors[0]?.allowedValues).toHaveLength(26); // the cloud's 25, and Default
+  });
+
+  it('stops between two steps, and goes on with the next request', async () => {
+    const stop = new AbortController();
+    const onEvent = (event: WireEvent): void => {
+      if (event.kind === 'progress' && event.step === 1) stop.abort();
+    };
+    const { pictures, errors } = await make(engine, {}, { signal: stop.signal, onEvent });
+    expect(pictures).toEqual([]);
+    expect(errors).toMatchObject([{ code: 'aborted' }]);
+    expect((await make(engine, { steps: 1 })).errors).toEqual([]);
+  });
+});

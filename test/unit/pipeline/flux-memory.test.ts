@@ -1,0 +1,170 @@
+/** @file What of a FLUX.1 model stays on the device, at the published sizes; and what the prediction of a request counts. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
+import { parseClipTextConfig } from '../../../src/models/configs/clip-text.js';
+import { parseFluxTransformerConfig } from '../../../src/models/configs/flux-transformer.js';
+import { parseT5Config } from '../../../src/models/configs/t5.js';
+import { elementCount } from '../../../src/base/dtype.js';
+import { memorySource } from '../../../src/assets/byte-source.js';
+import { viewWeights, type WeightFile } from '../../../src/assets/weights.js';
+import { UNET_LAYOUT } from '../../../src/models/layouts/diffusers.js';
+import { webgpuDialect } from '../../../src/onnx/dialects/webgpu.js';
+import { onceGraphs, stepGraphs } from '../../../src/pipeline/flux/graphs.js';
+import { planFluxMemory, type FluxMemory, type FluxSizes } from '../../../src/pipeline/flux/memory.js';
+import { fluxNetworks } from '../../../src/pipeline/flux/networks.js';
+import { fluxSizes } from '../../../src/pipeline/flux/sizes.js';
+import { predictMemory } from '../../../src/pipeline/memory-plan.js';
+import type { Plan } from '../../../src/pipeline/plan.js';
+
+interface Published {
+  readonly config: unknown;
+  readonly parameters: number;
+  readonly tensors: Readonly<Record<string, readonly number[]>>;
+}
+const published = (name: string): Published =>
+  JSON.parse(readFileSync(join(import.meta.dirname, `../../golden/published/${name}.json`), 'utf8')) as Published;
+const [FLUX, T5, CLIP, VAE] = ['flux-dev', 't5-xxl-encoder', 'clip-l', 'flux-vae'].map(published) as [
+  Published,
+  Published,
+  Published,
+  Published,
+];
+
+/** A header without bytes; matrices in `type`. */
+function header({ tensors }: Published, type: 'F16' | 'Q4_0'): WeightFile {
+  const source = memorySource('none', new Uint8Array());
+  const entries = Object.entries(tensors).map(([name, shape]) => {
+    const dtype = shape.length === 2 ? type : 'F16';
+    return [name, { dtype, shape, start: 0, end: 0, source }] as const;
+  });
+  return viewWeights('header', new Map(entries), UNET_LAYOUT);
+}
+
+/** Of a model, what is looked at here. */
+function model(type: 'F16' | 'Q4_0') {
+  return {
+    transformer: { config: parseFluxTransformerConfig(FLUX.config), file: header(FLUX, type) },
+    t5: { config: parseT5Config(T5.config), file: header(T5, type), tokenizer: { length: 512 } },
+    clip: { config: parseClipTextConfig(CLIP.config), file: header(CLIP, 'F16'), tokenizer: { length: 77 } },
+    vae: { config: parseAutoencoderKLConfig(VAE.config), file: header(VAE, 'F16') },
+  } as unknown as Parameters<typeof fluxNetworks>[0];
+}
+
+const options = { dialect: webgpuDialect, dtype: 'float16' } as const;
+const shape = { textTokens: 512, imageTokens: 4096 };
+const none: ReadonlySet<string> = new Set();
+
+function sizesOf(type: 'F16' | 'Q4_0'): FluxSizes {
+  const given = model(type);
+  const weights = { config: given.transformer.config, file: given.transformer.file, floats: none };
+  const graphs = { ...stepGraphs(weights, shape, options), ...onceGraphs(weights, shape, 28, options) };
+  return fluxSizes(given, graphs, 512, none, options);
+}
+
+const halves = sizesOf('F16');
+const fourBits = sizesOf('Q4_0');
+
+/** Bytes on the device while the transformer runs. */
+const heldBy = (sizes: FluxSizes, { double, single, modulation }: FluxMemory): number =>
+  sizes.ends +
+  sizes.runs +
+  (modulation ? sizes.modulation : 0) +
+  sizes.doubleBlock * (double + Math.min(2, sizes.doubleBlocks - double)) +
+  sizes.singleBlock * (single + Math.min(2, sizes.singleBlocks - single));
+
+describe('sizes of FLUX.1-dev', () => {
+  it('are those of the published parameters in float16', () => {
+    const { doubleBlock, doubleBlocks, singleBlock, singleBlocks, modulation, ends } = halves;
+    const all = doubleBlock * doubleBlocks + singleBlock * singleBlocks + modulation + ends;
+    // The last layer is in float32.
+    const last = Object.entries(FLUX.tensors).filter(([name]) => /^(norm|proj)_out\./.test(name));
+    expect(last).toHaveLength(4);
+    expect(all).toBe(2 * FLUX.parameters + 2 * last.reduce((sum, [, size]) => sum + elementCount(size), 0));
+    expect([doubleBlocks, singleBlocks]).toEqual([19, 38]);
+  });
+
+  it('are 4.5 bits a value in Q4_0, of all but vectors', () => {
+    const { doubleBlock, doubleBlocks, singleBlock, singleBlocks, modulation, ends } = fourBits;
+    const all = doubleBlock * doubleBlocks + singleBlock * singleBlocks + modulation + ends;
+    // A scale in float16 for each 32 values.
+    expect((8 * all) / FLUX.parameters).toBeGreaterThan(4.5);
+    expect((8 * all) / FLUX.parameters).toBeLessThan(4.51);
+  });
+});
+
+describe('what stays on the device', () => {
+  it('is everything where there is room', () => {
+    const all = { t5: 24, double: 19, single: 38, modulation: true, together: true };
+    expect(planFluxMemory(halves, 40e9, false)).toEqual(all);
+    expect(planFluxMemory(fourBits, 16e9, false)).toEqual(all);
+  });
+
+  it('of a four-bit model in 10 GB is the whole transformer, when T5 is gone', () => {
+    expect(planFluxMemory(fourBits, 10e9, false)).toEqual({
+      t5: 0,
+      double: 19,
+      single: 38,
+      modulation: true,
+      together: false,
+    });
+  });
+
+  it('leaves out what makes the modulation before any block', () => {
+    const { modulation: first } = planFluxMemory(fourBits, 10e9, false);
+    const less = planFluxMemory(fourBits, heldBy(fourBits, planFluxMemory(fourBits, 10e9, false)) - 1e9, false);
+    expect(first).toBe(true);
+    expect(less).toMatchObject({ double: 19, single: 38, modulation: false });
+  });
+
+  it.each([4e9, 6e9, 8e9, 12e9, 20e9])('is as much of a float16 model as %d bytes hold, and no more', (available) => {
+    for (const frugal of [false, true]) {
+      const memory = planFluxMemory(halves, available, frugal);
+      expect(memory).toMatchObject({ t5: 0, together: false });
+      expect(heldBy(halves, memory)).toBeLessThanOrEqual(available);
+      const more = { ...memory, double: memory.double + 2, single: memory.single + 3 };
+      if (memory.double < 17) expect(heldBy(halves, more)).toBeGreaterThan(available - (frugal ? 0 : halves.vae));
+    }
+  });
+
+  it('is nothing where there is room for nothing', () => {
+    expect(planFluxMemory(halves, 0, true)).toEqual({
+      t5: 0,
+      double: 0,
+      single: 0,
+      modulation: false,
+      together: false,
+    });
+  });
+});
+
+describe('the prediction', () => {
+  const plan = {
+    latent: { channels: 16, height: 128, width: 128 },
+    flux: { textTokens: 512, trueCFGScale: undefined },
+    steps: 28,
+  } as unknown as Plan;
+  const predict = (inTurn: boolean) =>
+    predictMemory(
+      fluxNetworks(model('F16'), plan, options, new Map(), inTurn),
+      inTurn ? 'frugal' : 'resident',
+      'parts',
+    );
+
+  it('counts the published parameters of transformer and T5 once, but tables that are looked up', () => {
+    const { networks } = predict(false);
+    const of = (name: RegExp): number =>
+      networks.filter((network) => name.test(network.name)).reduce((sum, { weights }) => sum + weights, 0);
+    const near = (bytes: number, parameters: number): number => Math.abs(bytes / (2 * parameters) - 1);
+    expect(near(of(/transformer/), FLUX.parameters)).toBeLessThan(2e-3);
+    // T5's last products are in float32: wo, a third of the feed-forward layers.
+    const tables = 32_128 * 4096;
+    expect(of(/T5/) / (2 * (T5.parameters - tables))).toBeGreaterThan(1);
+    expect(of(/T5/) / (2 * (T5.parameters - tables))).toBeLessThan(1.3);
+  });
+
+  it('of blocks in turn needs a few of them', () => {
+    expect(predict(true).peak).toBeLessThan(predict(false).peak / 3);
+  });
+});
