@@ -1,6 +1,6 @@
 /** @file Runs fuzz targets in turn and reports: how many inputs, how many were accepted, how long they took, and what went wrong with which. */
 import { randomFrom, seedOf } from './fuzz-random.js';
-import type { Target } from './fuzz-target.js';
+import type { Target, Verdict } from './fuzz-target.js';
 
 export interface KindReport {
   readonly kind: string;
@@ -17,6 +17,7 @@ export interface Failure {
 }
 
 export interface FuzzReport {
+  readonly inputs: number;
   readonly kinds: readonly KindReport[];
   readonly failures: readonly Failure[];
 }
@@ -52,25 +53,40 @@ export async function fuzz({
   const kinds = targets.map(({ kind }): KindReport => ({ kind, accepted: 0, refused: 0, slowestMs: 0 }));
   const failures: Failure[] = [];
   const start = performance.now();
+  let inputs = 0;
   for (let i = 0; i < count && performance.now() - start < forMs; i++) {
     const which = i % targets.length;
     const nth = from + Math.floor(i / targets.length);
     const [target, report] = [targets[which], kinds[which]];
     if (target === undefined || report === undefined) break;
     onInput?.(which, nth);
-    const begin = performance.now();
+    inputs++;
     const failed = (what: string): void =>
       void failures.push({ kind: target.kind, again: argumentsFor(target.kind, seed, nth), what });
-    try {
-      report[await target.run(randomFrom(seedOf(target.kind, seed, nth)))]++;
-    } catch (error) {
-      failed(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    }
-    const ms = performance.now() - begin;
+    const read = () => timed(() => target.run(randomFrom(seedOf(target.kind, seed, nth))));
+    const first = await read();
+    if (first.verdict === undefined) failed(first.problem ?? '');
+    else report[first.verdict]++;
+    // A busy machine may have let it wait: what is slow by itself is slow twice.
+    const ms = first.ms > limitMs ? Math.min(first.ms, (await read()).ms) : first.ms;
     report.slowestMs = Math.max(report.slowestMs, ms);
     if (ms > limitMs) failed(`took ${Math.round(ms)} ms; ${limitMs} are allowed`);
   }
-  return { kinds, failures };
+  return { inputs, kinds, failures };
+}
+
+/** What came of reading one input, and how long it took. */
+async function timed(
+  run: () => Promise<Verdict>,
+): Promise<{ readonly verdict?: Verdict; readonly problem?: string; readonly ms: number }> {
+  const begin = performance.now();
+  try {
+    const verdict = await run();
+    return { verdict, ms: performance.now() - begin };
+  } catch (error) {
+    const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { problem, ms: performance.now() - begin };
+  }
 }
 
 export function argumentsFor(kind: string, seed: number, nth: number): string {

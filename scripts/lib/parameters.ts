@@ -26,6 +26,8 @@ export const PARAMETER_OPTIONS: readonly ParameterOption[] = [
   { flag: 'taskUUID', kind: 'text', help: 'made up when absent' },
   { flag: 'vae', kind: 'text', help: 'model name' },
   { flag: 'promptWeighting', kind: 'text', help: 'compel or sdEmbeds' },
+  { flag: 'trueCFGScale', kind: 'number', help: '1–20, FLUX.1: guidance by the negative prompt' },
+  { flag: 'maxSequenceLength', kind: 'number', help: '1–512, FLUX.1: tokens that the prompt is padded to' },
   { flag: 'refiner', kind: 'json', help: 'JSON object' },
   { flag: 'controlNet', kind: 'json', help: 'JSON array' },
   { flag: 'lora', kind: 'json', help: 'JSON array' },

@@ -25,7 +25,7 @@ import type { Fit } from './fit.js';
 import { generate } from './generate.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { createLibrary, type OpenTree } from './library.js';
-import { FIRST_MEANS, ONLY_MEANS, otherMeans, withinMemory, type Means } from './means.js';
+import { FIRST_MEANS, ONLY_MEANS, learnedMemory, otherMeans, withinMemory, type Means } from './means.js';
 import { createOwnDevice } from './own-device.js';
 import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
 import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
@@ -106,7 +106,7 @@ export function createEngine(deps: EngineDeps): Engine {
         return await work(means, (chosen) => (means = chosen));
       } catch (error) {
         const reason = await device.reasonOf(error);
-        memory = learned(reason, device.ready(), memory);
+        memory = learnedMemory(reason, gpuPeak(device.ready()), memory);
         const next = otherMeans(reason, { ...means, dtype: usable(means, device.ready()) });
         if (next.frugal || next.losses > means.losses) await device.forget();
         else await device.library().free();
@@ -229,19 +229,17 @@ export function createEngine(deps: EngineDeps): Engine {
   };
 }
 
-/** A GPU that ran out of memory has less than was on it then: the next task is planned for that. */
-function learned(reason: unknown, runtime: Runtime | undefined, known: number | undefined): number | undefined {
-  const full = reason instanceof DarkroomError && reason.code === 'outOfMemory';
-  if (!full || runtime === undefined || runtime.info.backend === 'wasm') return known;
-  return Math.min(known ?? Infinity, runtime.stats().peakGpuBytes);
-}
-
 /** What decides the sizes of a task's buffers, but for details. */
 function kindOf(task: Exclude<Task, { readonly taskType: 'imageUpload' }>): string {
   if (task.taskType !== 'imageInference') return task.preProcessorType;
   const { model, refiner, vae, controlNet, width, height, CFGScale } = task;
   const guided = CFGScale === undefined || CFGScale > 1;
   return JSON.stringify([model, refiner?.model, vae, controlNet.map((net) => net.model), width, height, guided]);
+}
+
+/** Most bytes that were on the GPU; nobody counts them on the CPU. */
+function gpuPeak(runtime: Runtime | undefined): number | undefined {
+  return runtime?.info.backend === 'webgpu' ? runtime.stats().peakGpuBytes : undefined;
 }
 
 /** What a task may be computed in on a device. */

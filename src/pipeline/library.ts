@@ -8,12 +8,13 @@ import { controlNetMisfit, parseControlNetConfig } from '../models/configs/contr
 import { parseVaeConfig } from '../models/configs/vae.js';
 import { describeFiles } from '../models/describe.js';
 import type { ResolvedModel, Wanted } from '../models/registry.js';
-import type { ControlNetRequest, ImageInferenceTask, WeightedModel } from '../request/task.js';
+import type { ImageInferenceTask, WeightedModel } from '../request/task.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { triggersOf } from '../text/trigger-words.js';
 import { changeableWeights, type ControlNet, type FittedLora } from './add-ons.js';
 import { createComponent } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
+import { actingEntries, entriesOf, ofEntry, type Entry } from './entries.js';
 import type { PlanModels } from './generate.js';
 import { openFluxModel, type FluxModel } from './flux/model.js';
 import { checkFluxTask } from './flux/plan.js';
@@ -84,11 +85,8 @@ export function createLibrary(openTree: OpenTree): Library {
   const getControl = async (
     runtime: Runtime,
     tree: NamedTree,
-    {
-      index,
-      base,
-      signal,
-    }: { readonly index: number; readonly base: LoadedModel; readonly signal: AbortSignal | undefined },
+    base: LoadedModel,
+    signal: AbortSignal | undefined,
   ): Promise<ControlNet> => {
     const net = await controls.get(tree.key, tree, async () => {
       const files = await openControlNetFiles(tree, signal);
@@ -97,7 +95,7 @@ export function createLibrary(openTree: OpenTree): Library {
     });
     const misfit = controlNetMisfit(net.config, base.unet.config);
     if (misfit === undefined) return net;
-    throw fail('incompatibleControlNet', `controlNet[${index}]: ${tree.name} ${misfit}.`, {
+    throw fail('incompatibleControlNet', `${tree.name} ${misfit}.`, {
       parameter: 'controlNet.model',
       type: 'string',
     });
@@ -106,17 +104,37 @@ export function createLibrary(openTree: OpenTree): Library {
   return {
     async open(runtime, task, signal) {
       const named = namer(openTree);
-      const trees = {
+      /** What entries of a list name, each with its place. */
+      const namedAll = async <T extends { readonly model: string }>(
+        entries: readonly Entry<T>[],
+        wanted: Wanted,
+      ): Promise<readonly NamedEntry<T>[]> => {
+        const all: NamedEntry<T>[] = [];
+        for (const entry of entries)
+          all.push({ ...entry, tree: await ofEntry(entry, () => named(entry.value.model, wanted)) });
+        return all;
+      };
+      const whole = {
         base: named(task.model),
         refiner: task.refiner && named(task.refiner.model, { parameter: 'refiner.model' }),
         vae: task.vae === undefined ? undefined : named(task.vae, { category: 'vae', parameter: 'vae' }),
-        controls: task.controlNet.map(({ model }: ControlNetRequest) =>
-          named(model, { category: 'controlnet', parameter: 'controlNet.model' }),
-        ),
-        loras: acting(task.lora).map(({ model }) => named(model, { category: 'lora', parameter: 'lora.model' })),
-        embeddings: acting(task.embeddings).map(({ model }) =>
-          named(model, { category: 'embeddings', parameter: 'embeddings.model' }),
-        ),
+      };
+      const entries = {
+        controls: await namedAll(entriesOf('controlNet', task.controlNet), {
+          category: 'controlnet',
+          parameter: 'controlNet.model',
+        }),
+        loras: await namedAll(actingEntries('lora', task.lora), { category: 'lora', parameter: 'lora.model' }),
+        embeddings: await namedAll(actingEntries('embeddings', task.embeddings), {
+          category: 'embeddings',
+          parameter: 'embeddings.model',
+        }),
+      };
+      const trees = {
+        ...whole,
+        controls: entries.controls.map(({ tree }) => tree),
+        loras: entries.loras.map(({ tree }) => tree),
+        embeddings: entries.embeddings.map(({ tree }) => tree),
       };
       const { base, refiner, vae } = trees;
       await models.keepOnly((key) => key === base.key || key === refiner?.key);
@@ -128,13 +146,15 @@ export function createLibrary(openTree: OpenTree): Library {
       const baseModel = await getModel(runtime, base, signal);
       if (baseModel.architecture === 'flux') checkFluxTask(task); // before anything else is opened
       const openLoras: FittedLora[] = [];
-      for (const [i, tree] of trees.loras.entries()) {
+      for (const entry of entries.loras) {
+        const { tree, value } = entry;
         const key = fittedTo(tree, base.key);
-        const changes = await loras.get(key, tree, async () => {
+        const open = async (): Promise<LoraChanges> => {
           const file = await openLora(tree, { signal });
           return file.changesFor(changeableWeights(baseModel, runtime.dialect), signal);
-        });
-        openLoras.push({ key: tree.key, strength: acting(task.lora)[i]?.weight ?? 0, changes });
+        };
+        const changes = await ofEntry(entry, () => loras.get(key, tree, open));
+        openLoras.push({ key: tree.key, strength: value.weight, changes });
       }
       if (baseModel.architecture === 'flux') {
         const open = {
@@ -149,13 +169,17 @@ export function createLibrary(openTree: OpenTree): Library {
         return { ...open, warnings: [...warningsOf([base, ...trees.loras], open), ...baseModel.warnings] };
       }
       const openEmbeddings: PromptEmbedding[] = [];
-      for (const [i, tree] of trees.embeddings.entries()) {
-        const file = await embeddings.get(tree.key, tree, () => openEmbedding(tree, { signal }));
-        openEmbeddings.push(fitEmbedding(file, tree, acting(task.embeddings)[i], baseModel));
+      for (const entry of entries.embeddings) {
+        const { tree, value } = entry;
+        const fitted = await ofEntry(entry, async () => {
+          const file = await embeddings.get(tree.key, tree, () => openEmbedding(tree, { signal }));
+          return fitEmbedding(file, tree, value, baseModel);
+        });
+        openEmbeddings.push(fitted);
       }
       const nets: ControlNet[] = [];
-      for (const [index, tree] of trees.controls.entries()) {
-        nets.push(await getControl(runtime, tree, { index, base: baseModel, signal }));
+      for (const entry of entries.controls) {
+        nets.push(await ofEntry(entry, () => getControl(runtime, entry.tree, baseModel, signal)));
       }
       const open: PlanModels = {
         base: baseModel,
@@ -216,6 +240,10 @@ function createShelf<T>(close: (thing: T) => Promise<void> = () => Promise.resol
   };
 }
 
+interface NamedEntry<T> extends Entry<T> {
+  readonly tree: NamedTree;
+}
+
 interface NamedTree extends ModelTree {
   /** The same for all forms of one reference; another one once it is registered anew. */
   readonly key: string;
@@ -239,21 +267,16 @@ function isOf({ key }: NamedTree, fitted: string): boolean {
   return fitted.startsWith(`${key} for `);
 }
 
-/** Entries of weight 0 ask for nothing: not even that their file is there. */
-function acting(entries: readonly WeightedModel[]): readonly WeightedModel[] {
-  return entries.filter(({ weight }) => weight !== 0);
-}
-
 function fitEmbedding(
   file: EmbeddingFile,
   { reference }: NamedTree,
-  entry: WeightedModel | undefined,
+  { weight }: WeightedModel,
   { encoders, name }: LoadedModel,
 ): PromptEmbedding {
   const widths = encoders.map(({ slot, config }) => ({ slot, width: config.hiddenSize }));
   return {
     name: reference,
-    weight: entry?.weight ?? 0,
+    weight,
     count: file.count,
     triggers: triggersOf(file, reference),
     vectors: vectorsFor(file, widths, name),

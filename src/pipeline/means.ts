@@ -44,6 +44,16 @@ export function withinMemory(means: Means, ways: Ways, available: number): Means
   return { ...means, frugal: way.frugal, bands: way.bands || means.bands, warnings: [...means.warnings, ...more] };
 }
 
+/**
+ * The bytes of a GPU after a failure: one that ran out of memory has less than was on it then, so that the next task is planned for that.
+ * @param peak most bytes that were on it
+ * @param known what was known before
+ */
+export function learnedMemory(error: unknown, peak: number | undefined, known: number | undefined): number | undefined {
+  const full = error instanceof DarkroomError && error.code === 'outOfMemory';
+  return full && peak !== undefined && peak > 0 ? Math.min(known ?? Infinity, peak) : known;
+}
+
 /** Another way to run a task that failed for lack of memory, of range or of its device; throws `error` when there is none. */
 export function otherMeans(error: unknown, means: Means): Means {
   const code = error instanceof DarkroomError ? error.code : undefined;

@@ -36,6 +36,8 @@ const gpu = {
     gpu.there ? navigator.gpu.requestAdapter(options) : Promise.resolve(null),
 };
 const devices: GPUDevice[] = [];
+/** So many, from the first one on; work goes on for a moment on one that is. */
+let destroyed = 0;
 const verdicts = new Map<string, string>(); // of the self-test, which is not the matter here
 const engine: Engine = createEngine({
   runtime: {
@@ -78,9 +80,10 @@ async function make(
   const { errors } = await engine.run([{ ...TASK, steps, controlNet }], {
     onEvent(event) {
       if (event.kind === 'progress' && event.step === 1) stepHeard();
-      if (left.length > 0 && isPlace(left[0], event)) {
+      if (isPlace(left[0], event) && devices.length > destroyed) {
         left.shift();
         gpu.there = !forGood;
+        destroyed = devices.length;
         devices.at(-1)?.destroy();
       }
       if (event.kind !== 'picture') return;

@@ -51,6 +51,21 @@ describe('the engine', () => {
     ]);
   });
 
+  it('says which entry of a list is wrong, by its place in the request', async () => {
+    const nobody = { model: 'nobody', weight: 1 };
+    const { outcome } = await collect([
+      task(1, { lora: [{ model: 'nobody', weight: 0 }, nobody] }),
+      task(2, { embeddings: [nobody] }),
+      task(3, { lora: [{ model: 'tiny', weight: 1 }] }),
+    ]);
+    expect(outcome.errors.map(({ code, message }) => [code, message.slice(0, 8)])).toEqual([
+      ['modelNotFound', 'lora[1]:'],
+      ['modelNotFound', 'embeddin'],
+      ['missingModelFile', 'lora[0]:'],
+    ]);
+    expect(outcome.errors[1]?.message).toMatch(/^embeddings\[0\]: /);
+  });
+
   it('gives picture i the seed + i, and the same picture as that seed alone', async () => {
     const { pictures } = await collect([
       task(1, { numberResults: 2, seed: '9223372036854775806', scheduler: 'Euler a' }),

@@ -68,15 +68,17 @@ afterAll(() => engine.dispose());
 describe('FLUX.1 through the engine', () => {
   it("makes diffusers' picture where no weights stay on the device, to the bit as where all do", async () => {
     const tight = createNodeEngine({ models, memoryBudgetBytes: 1e6 });
-    const streamed = await make(tight, {});
+    const request = { numberResults: 2 };
+    const streamed = await make(tight, request);
     await tight.dispose();
     expect(streamed.errors).toEqual([]);
     const golden = (await decodePng(await nodeFolder(GOLDEN).read('cases/flux-dev-default/image-0.png'))).data;
     const pixels = await pixelsOf(streamed.pictures[0]);
     expect(pixels).toHaveLength(golden.length);
     expect(Math.max(...pixels.map((value, i) => Math.abs(value - (golden[i] ?? NaN))))).toBeLessThanOrEqual(1);
-    const resident = await make(engine, {});
+    const resident = await make(engine, request);
     expect(await pixelsOf(resident.pictures[0])).toEqual(pixels);
+    expect(await pixelsOf(resident.pictures[1])).toEqual(await pixelsOf(streamed.pictures[1]));
     expect(resident.pictures[0]).toMatchObject({ seed: 1234n, backend: 'wasm', warnings: [] });
   });
 

@@ -32,15 +32,27 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
     network?.dispose();
     network = undefined;
   };
+  const denoiseOne = async (one: OnePicture): Promise<Float32Array> => {
+    network ??= await openNetwork(job, prompts, steering, run);
+    return denoise(job, network, one);
+  };
+  const ready = new Map<number, Float32Array>();
+  /** Of all pictures from this one on, so that the transformer is brought once for all of them. */
+  const denoiseAll = async (first: OnePicture): Promise<void> => {
+    for (const [index, seed] of plan.seeds.entries()) {
+      if (index < first.index) continue;
+      progress.image(index);
+      ready.set(index, await denoiseOne({ ...first, index, seed }));
+    }
+    progress.image(first.index);
+    free();
+    await model.transformer.dispose();
+  };
   return {
     async paint(one) {
-      network ??= await openNetwork(job, prompts, steering, run);
-      const latents = await denoise(job, network, one);
-      if (context.frugal) {
-        free();
-        await model.transformer.dispose();
-      }
-      return latents;
+      if (!context.frugal) return denoiseOne(one);
+      if (!ready.has(one.index)) await denoiseAll(one);
+      return ready.get(one.index) ?? new Float32Array();
     },
     dispose: free,
   };
@@ -63,7 +75,7 @@ interface Job {
 }
 
 function describeJob(context: GenerateContext, plan: Plan, model: FluxModel): Job {
-  const { runtime, dtype, frugal, memory: available = ASSUMED_BYTES } = context;
+  const { runtime, dtype, frugal } = context;
   const { transformer, scheduler } = model;
   const size = plan.latent;
   const { rows, columns } = tokenGrid(size);
@@ -83,10 +95,15 @@ function describeJob(context: GenerateContext, plan: Plan, model: FluxModel): Jo
     ...stepGraphs(weights, shape, options),
     ...onceGraphs(weights, shape, timesteps.length, options),
   };
-  const sizes = fluxSizes(model, graphs, shape.textTokens, floats, options);
-  const memory = planFluxMemory(sizes, frugal ? available / 2 : available, frugal);
+  const sizes = fluxSizes(model, graphs, { tokens: shape.textTokens, latent: size }, floats, options);
+  const memory = planFluxMemory(sizes, availableTo(context), frugal);
   const key = `${shape.textTokens}+${shape.imageTokens} ${dtype}`;
   return { context, plan, model, sampler, timesteps, size, shape, graphs, key, memory };
+}
+
+/** What was known to be there, but for a tenth; where nothing is, what cards have that run such models, or half of that where it was too much. */
+function availableTo({ memory, frugal }: GenerateContext): number {
+  return memory === undefined ? (frugal ? ASSUMED_BYTES / 2 : ASSUMED_BYTES) : 0.9 * memory;
 }
 
 /** Of the prompt, and with true guidance of the negative prompt. */

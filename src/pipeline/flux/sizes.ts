@@ -1,22 +1,29 @@
 /** @file How large the parts of a FLUX.1 model are on the device, told from its graphs. */
-import { elementCount } from '../../base/dtype.js';
 import { clipTextGraph } from '../../graphs/clip-text.js';
 import { peakLiveBytes } from '../../onnx/liveness.js';
 import type { GraphOptions } from '../../onnx/net.js';
+import { decoderNetwork } from '../networks.js';
+import type { Plan } from '../plan.js';
 import { deviceBytes } from './bytes.js';
 import type { BlockGraph, OnceGraphs, StepGraphs } from './graphs.js';
 import type { FluxSizes } from './memory.js';
 import type { FluxModel } from './model.js';
 import { t5Graphs } from './t5-encoder.js';
 
+/** What decides about them besides the model. */
+export interface SizedTask {
+  /** Of the text. */
+  readonly tokens: number;
+  readonly latent: Plan['latent'];
+}
+
 /**
- * @param tokens of the text
  * @param changed tensors of the transformer that LoRAs change; those of one block stand for all
  */
 export function fluxSizes(
   { clip, t5, vae }: Pick<FluxModel, 'clip' | 't5' | 'vae'>,
   graphs: OnceGraphs & StepGraphs,
-  tokens: number,
+  { tokens, latent }: SizedTask,
   changed: ReadonlySet<string>,
   options: GraphOptions,
 ): FluxSizes {
@@ -29,6 +36,7 @@ export function fluxSizes(
     masked: false,
   };
   const { image, double, single, output, condition, modulation } = graphs;
+  const { graph: decoder } = decoderNetwork(vae.config, { latent }, options, 0);
   const runs = [double.graph, single.graph].map((graph) => peakLiveBytes(graph));
   return {
     clip: deviceBytes(clipTextGraph(clip.config, clipShape, { dialect: options.dialect, dtype: 'float32' })),
@@ -43,7 +51,7 @@ export function fluxSizes(
       0,
     ),
     ends: [image, graphs.text, condition, output].reduce((sum, graph) => sum + deviceBytes(graph, changed), 0),
-    vae: [...vae.file.tensors.values()].reduce((sum, { shape }) => sum + 4 * elementCount(shape), 0),
+    vae: deviceBytes(decoder),
     runs: runs.reduce((sum, bytes) => sum + bytes, 0),
     decoding: peakLiveBytes(decoder),
   };

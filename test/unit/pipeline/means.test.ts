@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
 import type { Way, Ways } from '../../../src/pipeline/fit.js';
-import { otherMeans, withinMemory, type Means } from '../../../src/pipeline/means.js';
+import { learnedMemory, otherMeans, withinMemory, type Means } from '../../../src/pipeline/means.js';
 
 const half: Means = { dtype: 'float16', frugal: false, bands: false, losses: 0, warnings: ['earlier'] };
 
@@ -76,5 +76,19 @@ describe('withinMemory', () => {
     const cut: Ways = [way(false, false, 9), way(true, false, 5)];
     expect(withinMemory({ ...half, bands: true }, cut, 9)).toMatchObject({ frugal: false, bands: true });
     expect(withinMemory({ ...half, bands: true }, cut, 5)).toMatchObject({ frugal: true, bands: true });
+  });
+});
+
+describe('learnedMemory', () => {
+  const full = fail('outOfMemory', 'full');
+  it('is what was on the GPU when it ran out, or less', () => {
+    expect(learnedMemory(full, 8, undefined)).toBe(8);
+    expect(learnedMemory(full, 8, 6)).toBe(6);
+    expect(learnedMemory(full, 5, 6)).toBe(5);
+  });
+  it('is not learned from other failures, nor where nobody counts', () => {
+    expect(learnedMemory(fail('deviceLost', 'gone'), 8, undefined)).toBeUndefined();
+    expect(learnedMemory(full, undefined, 7)).toBe(7);
+    expect(learnedMemory(full, 0, undefined)).toBeUndefined();
   });
 });
