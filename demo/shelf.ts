@@ -98,7 +98,7 @@ export function createShelf(darkroom: Darkroom): Shelf {
 
 /** `diffusion_pytorch_model.safetensors` → `diffusion_pytorch_model (2).safetensors`. */
 function numbered(name: string, copy: number): string {
-  return name.replace(/(\.safetensors)?$/i, (ending) => ` (${copy})${ending}`);
+  return name.replace(/(\.(?:safetensors|gguf))?$/i, (ending) => ` (${copy})${ending}`);
 }
 
 /** Whether both are what the visitor picked twice. */

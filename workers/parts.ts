@@ -27,7 +27,7 @@ export interface Parts {
 }
 
 export function makeParts(options: WorkerOptions): Parts {
-  const { backend, strictGpu, keepModels, authorization } = options;
+  const { backend, strictGpu, keepModels, authorization, memoryBudgetBytes } = options;
   const plain: HttpDeps = { fetch: (url, init) => fetch(url, init) };
   const withLogin: HttpDeps = { ...plain, authorization };
   const clipTokenizer = addressTree('CLIP', CLIP_TOKENIZER_FILES, plain);
@@ -55,7 +55,7 @@ export function makeParts(options: WorkerOptions): Parts {
       const tree = treeOf(about);
       const companions = about.companions.map((companion) => treeOf(resolve(registry, companion)));
       const close = (): void => {
-        for (const { close } of [tree, ...companions]) close?.();
+        for (const each of [tree, ...companions]) each.close?.();
       };
       return { ...tree, close, about, clipTokenizer, companions };
     },
@@ -65,6 +65,7 @@ export function makeParts(options: WorkerOptions): Parts {
     randomSeed: () => BigInt(Math.max(1, crypto.getRandomValues(new Uint32Array(1))[0] ?? 1)),
     now: () => performance.now(),
     defaultModel: DEFAULT_MODEL,
+    memoryBudgetBytes,
   });
   return {
     engine,

@@ -20,7 +20,9 @@ const VAE = { folder: 'vae', stem: DIFFUSION_STEM, layout: AUTOENCODER_LAYOUT } 
 export async function readDiffusersFolder(tree: FileTree, signal?: AbortSignal): Promise<AnyModelFiles> {
   const index = parseModelIndex(await readConfig(tree, 'model_index.json', signal), `${tree.name}/model_index.json`);
   const { architecture } = index;
-  return architecture === 'flux' ? readFlux(tree, signal) : readStableDiffusion(tree, { ...index, architecture }, signal);
+  return architecture === 'flux'
+    ? readFlux(tree, signal)
+    : readStableDiffusion(tree, { ...index, architecture }, signal);
 }
 
 async function readStableDiffusion(

@@ -48,6 +48,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
       keepModels: options.keepModels ?? true,
       authorization: options.authorization ?? {},
       ...(options.imageStoreBytes === undefined ? {} : { imageStoreBytes: options.imageStoreBytes }),
+      ...(options.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: options.memoryBudgetBytes }),
       models: await Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl()))),
     }),
     onEnd: (reason) => {

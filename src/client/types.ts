@@ -69,6 +69,11 @@ export interface DarkroomOptions {
   readonly authorization?: Readonly<Record<string, string>>;
   /** The most that kept pictures may take, in bytes. Default: 512 MB, or a tenth of what the browser gives this site if that is less. */
   readonly imageStoreBytes?: number;
+  /**
+   * How much memory pictures may take on the GPU, in bytes, which no browser tells: networks are then kept, freed in turn or brought block by
+   * block (FLUX.1) so that they fit. Default: as much as there is, found out by running out of it.
+   */
+  readonly memoryBudgetBytes?: number;
   readonly timeouts?: Partial<Timeouts>;
 }
 

@@ -62,6 +62,8 @@ export interface WorkerOptions {
   readonly strictGpu: boolean;
   /** The most that kept pictures may take; absent: 512 MB, or a tenth of what the browser gives. */
   readonly imageStoreBytes?: number;
+  /** What pictures may take on the GPU, where the page says so. */
+  readonly memoryBudgetBytes?: number;
   /** Whether files of models that come over the network stay in this browser. */
   readonly keepModels: boolean;
   /** `Authorization` headers by host. */

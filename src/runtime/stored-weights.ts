@@ -70,13 +70,11 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
     },
     async loadConstant(stored, options) {
       if (stored.blob !== undefined) return stored.blob;
-      const { weight } = stored;
-      if (room === 'enough') {
-        const blob = await toBlob(readPieces(file, weight, options));
-        if (blob !== undefined) return (stored.blob = blob);
-        room = 'exhausted';
-      }
-      return bytesOf(await readWeight(file, weight, options));
+      if (room !== 'enough') return bytesOf(await readWeight(file, stored.weight, options));
+      const kept = await keepPieces(readPieces(file, stored.weight, options));
+      if (kept instanceof Blob) return (stored.blob = kept);
+      room = 'exhausted';
+      return kept;
     },
     makeRoom() {
       if (room !== 'exhausted') return;
@@ -113,18 +111,32 @@ function bytesOf({ buffer, byteOffset, byteLength }: Stored): Uint8Array<ArrayBu
   return new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>; // never shared
 }
 
-/**
- * The pieces in the browser's store of Blobs; `undefined` where it has no room for one. Waits until the browser has taken each. A Blob that
- * fails in the middle of a session's creation breaks all later creations.
- */
-async function toBlob(pieces: AsyncIterable<StoredFloats>): Promise<Blob | undefined> {
-  const parts: Blob[] = [];
+/** The pieces in the browser's store of Blobs, which has taken each before the next is read; as bytes where it has no room for one of them. */
+async function keepPieces(pieces: AsyncIterable<StoredFloats>): Promise<Blob | Uint8Array> {
+  const kept: Blob[] = [];
+  const rest: Uint8Array<ArrayBuffer>[] = [];
   for await (const piece of pieces) {
-    const part = new Blob([bytesOf(piece)]);
-    if (!(await isReadable(part))) return undefined;
-    parts.push(part);
+    const bytes = bytesOf(piece);
+    const part = rest.length > 0 ? undefined : new Blob([bytes]);
+    if (part !== undefined && (await isReadable(part))) kept.push(part);
+    else rest.push(bytes);
   }
-  return new Blob(parts);
+  const [only, ...others] = kept;
+  if (rest.length === 0) return only !== undefined && others.length === 0 ? only : new Blob(kept);
+  const read = await Promise.all(kept.map(async (part) => new Uint8Array(await part.arrayBuffer())));
+  return joined([...read, ...rest]);
+}
+
+function joined(parts: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const [only, ...others] = parts;
+  if (only !== undefined && others.length === 0) return only;
+  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
 }
 
 /**

@@ -36,8 +36,6 @@ const gpu = {
     gpu.there ? navigator.gpu.requestAdapter(options) : Promise.resolve(null),
 };
 const devices: GPUDevice[] = [];
-/** So many, from the first one on; work goes on for a moment on one that is. */
-let destroyed = 0;
 const verdicts = new Map<string, string>(); // of the self-test, which is not the matter here
 const engine: Engine = createEngine({
   runtime: {
@@ -80,10 +78,9 @@ async function make(
   const { errors } = await engine.run([{ ...TASK, steps, controlNet }], {
     onEvent(event) {
       if (event.kind === 'progress' && event.step === 1) stepHeard();
-      if (isPlace(left[0], event) && devices.length > destroyed) {
+      if (left.length > 0 && isPlace(left[0], event)) {
         left.shift();
         gpu.there = !forGood;
-        destroyed = devices.length;
         devices.at(-1)?.destroy();
       }
       if (event.kind !== 'picture') return;
@@ -114,9 +111,9 @@ let stepHeard: () => void = () => undefined;
 let running: Promise<SurvivalReport> | undefined;
 
 /** Starts a picture; resolves when its first step is done. */
-function begin(steps: number, mishaps: Mishaps): Promise<void> {
+function begin(steps: number): Promise<void> {
   const heard = new Promise<void>((resolve) => (stepHeard = resolve));
-  running = make(steps, mishaps);
+  running = make(steps);
   return heard;
 }
 

@@ -1,16 +1,18 @@
 /**
  * @file FLUX.1 through the engine on the CPU: what the goldens of one case do not show. Weights brought while blocks run, several pictures, what is
- * refused or has no effect, and stopping in the middle.
+ * refused or has no effect, stopping in the middle, and lost devices.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { folderTree } from '../../scripts/lib/folder-tree.js';
 import { createNodeEngine } from '../../scripts/lib/node-engine.js';
 import type { WireError } from '../../src/base/errors.js';
 import { decodePng } from '../../src/image/png.js';
-import type { Engine, RunOptions } from '../../src/pipeline/engine.js';
+import { createEngine, type Engine, type RunOptions } from '../../src/pipeline/engine.js';
 import type { WireEvent, WirePicture } from '../../src/pipeline/events.js';
 import type { Plan } from '../../src/pipeline/plan.js';
 import { nodeFolder } from '../golden-runner/node.js';
+import { losingOrt, type LossRecord } from './losing-ort.js';
 
 const GOLDEN = join(import.meta.dirname, '../golden');
 const models = {
@@ -150,4 +152,42 @@ describe('FLUX.1 through the engine', () => {
     expect(errors).toMatchObject([{ code: 'aborted' }]);
     expect((await make(engine, { steps: 1 })).errors).toEqual([]);
   });
+});
+
+describe('a device that is lost', () => {
+  /** One step, on devices that are lost at the calls that `isLoss` names. */
+  async function lose(isLoss: (call: number) => boolean, memoryBudgetBytes: number | undefined) {
+    const record: LossRecord = { calls: 0, devices: 0, losses: 0, alive: 0 };
+    const losing = createEngine({
+      runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, 'before') },
+      openTree: () => folderTree(models.flux),
+      encodePicture: () => Promise.reject(new Error('PNG is asked for')),
+      newUUID: () => crypto.randomUUID(),
+      randomSeed: () => 1n,
+      now: () => performance.now(),
+      defaultModel: 'flux',
+      memoryBudgetBytes,
+    });
+    const made = await make(losing, { steps: 1 });
+    await losing.dispose();
+    expect(record.alive).toBe(0);
+    return { ...made, record };
+  }
+
+  it.each([undefined, 1e6])(
+    'is replaced, and the picture has the same bytes, with %s bytes of memory',
+    async (memory) => {
+      const whole = await lose(() => false, memory);
+      const { calls } = whole.record;
+      expect(calls).toBeGreaterThan(20);
+      // In T5, while modulations are made, in the blocks, in the decoder.
+      for (const share of [0.1, 0.4, 0.7, 0.95]) {
+        const { pictures, errors, record } = await lose((call) => call === Math.floor(share * calls), memory);
+        expect(errors).toEqual([]);
+        expect(record).toMatchObject({ losses: 1, devices: 2 });
+        expect(pictures[0]?.bytes).toEqual(whole.pictures[0]?.bytes);
+        expect(pictures[0]?.warnings).toContainEqual(expect.stringContaining('GPU device was lost'));
+      }
+    },
+  );
 });

@@ -5,7 +5,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { ModelFiles } from '../../../src/assets/model-files.js';
-import { openModelFiles, openVaeFiles, stableDiffusion, type OpenModelOptions } from '../../../src/assets/open-model.js';
+import {
+  openModelFiles,
+  openVaeFiles,
+  stableDiffusion,
+  type OpenModelOptions,
+} from '../../../src/assets/open-model.js';
 import type { ByteSource, FileTree } from '../../../src/assets/source.js';
 import { memorySource } from '../../../src/assets/byte-source.js';
 import type { WeightFile } from '../../../src/assets/weights.js';

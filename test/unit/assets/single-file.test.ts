@@ -53,8 +53,7 @@ describe.each([
   ['sd2v-single', 'sd2v-tiny', { unet: 684, vae: 244, encoders: [68] }],
   ['sdxl-single', 'sdxl-tiny', { unet: 618, vae: 244, encoders: [68, 69] }],
 ])('%s', (name, folderName, counts) => {
-  const both = async (): Promise<readonly [ModelFiles, ModelFiles]> =>
-    [
+  const both = async (): Promise<readonly [ModelFiles, ModelFiles]> => [
     stableDiffusion(await openModelFiles(golden(name))),
     stableDiffusion(await openModelFiles(golden(folderName))),
   ];

@@ -185,9 +185,10 @@ describe('kept pictures', () => {
   });
 
   it('take as much as the page allows', async () => {
-    const { darkroom, workers } = setUp(() => fakeWorker(makes(picture())), { imageStoreBytes: 1e6 });
+    const given = { imageStoreBytes: 1e6, memoryBudgetBytes: 8e9 };
+    const { darkroom, workers } = setUp(() => fakeWorker(makes(picture())), given);
     await darkroom.device();
-    expect(workers[0]?.started).toMatchObject([{ imageStoreBytes: 1e6 }]);
+    expect(workers[0]?.started).toMatchObject([given]);
   });
 });
 

@@ -99,12 +99,18 @@ describe('openTokenTable', () => {
 
   it('refuses ids that the table lacks, and a table of another size', async () => {
     const { file } = table();
-    expect(await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH })(Int32Array.of(SIZE)))).toMatchObject({
+    expect(
+      await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH })(Int32Array.of(SIZE))),
+    ).toMatchObject({
       code: 'invalidModelConfig',
     });
-    expect(await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE + 1, width: WIDTH }))).toMatchObject({ code: 'invalidModelFile' });
+    expect(
+      await problemOf(() => openTokenTable(file, { name: TOKEN_TABLE, size: SIZE + 1, width: WIDTH })),
+    ).toMatchObject({ code: 'invalidModelFile' });
     const other = viewWeights('text', new Map(), { places: (name) => [{ name }], shape: (_, shape) => shape });
-    expect(await problemOf(() => openTokenTable(other, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }))).toMatchObject({ code: 'missingWeight' });
+    expect(await problemOf(() => openTokenTable(other, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }))).toMatchObject(
+      { code: 'missingWeight' },
+    );
   });
 });
 
@@ -112,7 +118,10 @@ describe('withAddedRows', () => {
   it('takes rows from the first added id on from memory, the others from the table', async () => {
     const { file, ids } = table();
     const rows = Float32Array.from([100, 101, 102, 200, 201, 202]);
-    const embed = withAddedRows(openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }), WIDTH, { first: 8, rows });
+    const embed = withAddedRows(openTokenTable(file, { name: TOKEN_TABLE, size: SIZE, width: WIDTH }), WIDTH, {
+      first: 8,
+      rows,
+    });
     expect([...(await embed(Int32Array.of(9, 3, 8, 3, 0)))]).toEqual(
       [[200, 201, 202], row(3), [100, 101, 102], row(3), row(0)].flat(),
     );
