@@ -20,6 +20,7 @@ const USAGE = `Usage: npm run generate -- [PROMPT] [options]
   --model NAME=PATH   registers a model folder or .safetensors file under NAME (an AIR or a plain name), and uses it when the
                       request names no model; repeatable. --model NAME alone chooses a registered one (the bundled one is
                       darkroom:1@1), a Hub repo (huggingface:owner/repo) or a URL
+  --details NAME=JSON what registerModel() takes besides the source, of a model that --model registers; repeatable
   --backend B         wasm (Node, the default) or webgpu (headless Chromium)
   --quiet             no progress
 ${PARAMETER_OPTIONS.map(({ flag, help }) => `  ${`--${flag}`.padEnd(19)} ${help}`).join('\n')}`;
@@ -32,6 +33,7 @@ async function main(): Promise<number> {
       request: { type: 'string' },
       out: { type: 'string', default: 'pictures' },
       model: { type: 'string', multiple: true },
+      details: { type: 'string', multiple: true },
       backend: { type: 'string', default: 'wasm' },
       quiet: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h' },
@@ -46,6 +48,7 @@ async function main(): Promise<number> {
     throw usage(`--backend is "${values.backend}"; expected wasm or webgpu.`);
 
   const { paths, chosen } = readModels(values.model ?? []);
+  const details = readDetails(values.details ?? [], paths);
   const fields = {
     ...readParameters(values),
     ...(positionals[0] === undefined ? {} : { positivePrompt: positionals[0] }),
@@ -53,7 +56,7 @@ async function main(): Promise<number> {
   const request = await readRequest(values.request, fields, chosen);
   const line = createProgressLine(process.stderr, values.quiet);
   const run = values.backend === 'webgpu' ? generateInChromium : generateInNode;
-  const { results, errors } = await run(request, paths, line.show).finally(line.end);
+  const { results, errors } = await run(request, { paths, details }, line.show).finally(line.end);
   const saved = await save(results, resolve(values.out));
   const response = toResponse(saved, errors);
   await writeFile(join(resolve(values.out), 'response.json'), `${toJsonText(response)}\n`);
@@ -81,6 +84,23 @@ function readModels(options: readonly string[]): {
     return { name, bare: false };
   });
   return { paths, chosen: (names.find(({ bare }) => bare) ?? names[0])?.name };
+}
+
+/** `NAME=JSON`. What the JSON says is checked where models are registered. */
+function readDetails(
+  options: readonly string[],
+  paths: Readonly<Record<string, string>>,
+): Readonly<Record<string, object>> {
+  return Object.fromEntries(
+    options.map((option) => {
+      const name = option.slice(0, Math.max(0, option.indexOf('=')));
+      if (!(name in paths))
+        throw usage(`--details is "${option}"; expected NAME=JSON, with a NAME of --model NAME=PATH.`);
+      const json = parseRequestJson(option.slice(name.length + 1), `--details ${name}`);
+      if (!isObject(json)) throw usage(`--details of ${name} must be a JSON object.`);
+      return [name, json];
+    }),
+  );
 }
 
 /** The raw request: the file's, or one made of the options. Nothing is checked here: the pipeline does. */

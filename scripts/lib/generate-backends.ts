@@ -18,15 +18,23 @@ export interface GenerateResult {
   readonly errors: readonly WireError[];
 }
 
-/** @param request one request or an array of tasks, unchecked; @param paths model name → folder or weight file on disk */
+/** Models that were named on the command line. */
+export interface NamedModels {
+  /** Name → folder or weight file on disk. */
+  readonly paths: Readonly<Record<string, string>>;
+  /** Name → what is said of it, as in `registerModel()`. */
+  readonly details: Readonly<Record<string, object>>;
+}
+
+/** @param request one request or an array of tasks, unchecked */
 export type Generate = (
   request: unknown,
-  paths: Readonly<Record<string, string>>,
+  models: NamedModels,
   onProgress: (event: ProgressEvent) => void,
 ) => Promise<GenerateResult>;
 
-export const generateInNode: Generate = async (request, paths, onProgress) => {
-  const engine = createNodeEngine({ models: paths });
+export const generateInNode: Generate = async (request, { paths, details }, onProgress) => {
+  const engine = createNodeEngine({ models: paths, details });
   const made: Generated[] = [];
   try {
     const { pictures, errors } = await engine.run(request, {
@@ -71,7 +79,7 @@ function withWarnings({ facts, bytes }: Generated, warnings: readonly string[]):
   return { facts: { ...facts, warnings: [...facts.warnings, ...warnings] }, bytes };
 }
 
-export const generateInChromium: Generate = async (request, paths, onProgress) => {
+export const generateInChromium: Generate = async (request, { paths, details }, onProgress) => {
   // Names may hold any character; URLs get plain keys.
   const served = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...paths }).map(([name, path], i) => {
     const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
@@ -89,7 +97,7 @@ export const generateInChromium: Generate = async (request, paths, onProgress) =
     const models = Object.fromEntries(served.map(({ name, url }) => [name, url]));
     const { results, errors } = await harness.page.evaluate(
       ([input, options]) => (Reflect.get(globalThis, 'harness') as Harness).generate(JSON.parse(input), options),
-      [JSON.stringify(request), { backend: 'webgpu' as const, models }] as const,
+      [JSON.stringify(request), { backend: 'webgpu' as const, models, details }] as const,
     );
     return {
       errors,

@@ -34,15 +34,17 @@ const clipTokenizer = folderTree(join(import.meta.dirname, '../../models/clip-to
 export interface NodeEngineOptions {
   /** AIR or name → folder or weight file on disk, beside the bundled model. */
   readonly models: Readonly<Record<string, string>>;
+  /** What is said of some of them, as in `registerModel()`. */
+  readonly details?: Readonly<Record<string, object>>;
   /** A diffusers folder that models of one file take their configs, tokenizers and missing parts from. */
   readonly base?: string;
   /** Bytes that a request may take; default: what there is. */
   readonly memoryBudgetBytes?: number;
 }
 
-export function createNodeEngine({ models, base, memoryBudgetBytes }: NodeEngineOptions): Engine {
+export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes }: NodeEngineOptions): Engine {
   const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
-    (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }),
+    (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }, details[name]),
     bundledRegistry(),
   );
   return createEngine({

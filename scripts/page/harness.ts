@@ -88,9 +88,16 @@ interface PageResult {
 /** Through the public API and its worker; `outputType` is for the caller to honour, since a blob: URL dies with the page. */
 async function generate(
   input: unknown,
-  options: { readonly backend: Backend; readonly models: Readonly<Record<string, string>> },
+  options: {
+    readonly backend: Backend;
+    readonly models: Readonly<Record<string, string>>;
+    readonly details?: Readonly<Record<string, object>>;
+  },
 ): Promise<PageResponse> {
-  const models = Object.fromEntries(Object.entries(options.models).map(([name, key]) => [name, folderUrl(key)]));
+  const { details = {} } = options;
+  const models = Object.fromEntries(
+    Object.entries(options.models).map(([name, key]) => [name, { ...details[name], source: folderUrl(key) }]),
+  );
   const darkroom = createDarkroom({ backend: options.backend, models, strictGpu: true });
   const made: TaskResult[] = [];
   const listeners = { onProgress: report, onPicture: (picture: TaskResult): void => void made.push(picture) };

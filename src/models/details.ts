@@ -14,12 +14,21 @@ export type ModelCategory = (typeof MODEL_CATEGORIES)[number];
 export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
 export type Prediction = (typeof PREDICTIONS)[number];
 
+/** What matrices can be rounded to. */
+export const WEIGHT_BITS = [4, 8] as const;
+export type WeightBits = (typeof WEIGHT_BITS)[number];
+
 /** What replaces whatever the model's files say. */
 export interface ModelOverrides {
   readonly family?: ModelFamily;
   /** For single files, which cannot say it: SD 2.1 at 768 pixels, for one, has `v_prediction`. */
   readonly prediction?: Prediction;
   readonly defaults?: ModelDefaults;
+  /**
+   * FLUX.1: the matrices of the transformer's blocks are rounded to so many bits while they are read, which takes a quarter (4) or half (8) of the
+   * memory that float16 takes. Default: as the file has them. What a file has in few bits stays as it is.
+   */
+  readonly weightBits?: WeightBits;
   /** Keys of `scheduler_config.json`, e.g. `{ timestep_spacing: 'trailing' }`. */
   readonly scheduler?: RawSchedulerConfig;
 }
@@ -113,7 +122,18 @@ function parseOverrides(f: Fields): ModelOverrides {
     ...(f.has('prediction') ? { prediction: f.oneOf('prediction', PREDICTIONS) } : {}),
     ...(f.has('defaults') ? { defaults: parseDefaults(f.raw('defaults'), `${f.where}: "defaults"`) } : {}),
     ...(f.has('scheduler') ? { scheduler: parseScheduler(f) } : {}),
+    ...(f.has('weightBits') ? { weightBits: parseWeightBits(f) } : {}),
   };
+}
+
+function parseWeightBits(f: Fields): WeightBits {
+  const raw = f.raw('weightBits');
+  const bits = WEIGHT_BITS.find((known) => known === raw);
+  if (bits !== undefined) return bits;
+  throw fail('invalidModelConfig', `${f.where}: "weightBits" must be 4 or 8, got ${show(raw)}.`, {
+    parameter: 'weightBits',
+    hint: 'Leave it out to keep the weights as the file has them.',
+  });
 }
 
 /** The sampler checks each key's value when it reads them; here, that they are what a JSON file could hold. */

@@ -66,9 +66,9 @@ export async function generate(
   const { models, progress, signal, onEvent } = context;
   const { positivePrompt: positive, negativePrompt: negative, guided } = given;
   const words = triggerWarnings({ positive, negative }, models.embeddings, guided);
-  const plan: Plan = { ...given, warnings: [...given.warnings, ...words] };
   await progress.stage('load', () => fetchWeights(models, progress, signal));
-  const painter = await createPainter(context, plan);
+  const painter = await createPainter(context, given);
+  const plan: Plan = { ...given, warnings: [...given.warnings, ...words, ...painter.warnings] };
   try {
     for (const [index, seed] of plan.seeds.entries()) {
       if (index < pictures.length) continue;
@@ -88,6 +88,8 @@ export async function generate(
 
 /** Makes the latents of the pictures of a plan, `[C,h,w]`. */
 export interface Painter {
+  /** What whoever asked for the pictures should know of how they are made. */
+  readonly warnings: readonly string[];
   paint(one: OnePicture): Promise<Float32Array>;
   /** Frees what it holds on the device; the networks stay loaded. */
   dispose(): void;

@@ -66,7 +66,14 @@ export function createLibrary(openTree: OpenTree): Library {
       const options = { signal, clipTokenizer, companions, ...(predictionType === 'sample' ? {} : { predictionType }) };
       const opened = await openModelFiles(tree, options);
       const files = about === undefined ? opened : describeFiles(opened, about);
-      return files.architecture === 'flux' ? openFluxModel(runtime, files, signal) : openModel(runtime, files, signal);
+      const weightBits = about?.overrides.weightBits;
+      if (files.architecture === 'flux') return openFluxModel(runtime, files, { weightBits, signal });
+      if (weightBits === undefined) return openModel(runtime, files, signal);
+      throw fail(
+        'invalidModelConfig',
+        `${tree.reference}: "weightBits" is for FLUX.1; ${files.name} is ${describe(files.architecture)}.`,
+        { parameter: 'weightBits', hint: 'Leave it out.' },
+      );
     });
 
   const getVae = (

@@ -27,6 +27,7 @@ export async function createUNetPainter(context: GenerateContext, plan: Plan, ba
     stages.push(await makeStage(context, plan, 'refiner', models.refiner, { begin: handover, end: undefined }, run));
   }
   return {
+    warnings: [],
     paint: (one) => denoise(sampler, stages, one, context, base),
     dispose: () => undefined,
   };

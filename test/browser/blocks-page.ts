@@ -40,7 +40,11 @@ async function blocks({ prefixes, width, x, resident, passes, change, ...stored 
   const runtime = await opening;
   const rows = x.length / width;
   const file = weightFile(prefixes, width, stored);
-  const options = { dialect: webgpuDialect, dtype: 'float32', packing: packingOf(file, prefixes, new Set()) } as const;
+  const options = {
+    dialect: webgpuDialect,
+    dtype: 'float32',
+    packing: packingOf(file, prefixes, { floats: new Set() }),
+  } as const;
   const graph = writeGraph('block', options, (net) =>
     net.output('y', net.linear('lin', net.tokens('x', { n: 1, s: rows, c: width }), { channels: width, bias: false })),
   );

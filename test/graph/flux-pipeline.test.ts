@@ -20,6 +20,7 @@ const models = {
   vae: join(GOLDEN, 'models/vae-sd15-b'),
   sd: join(GOLDEN, 'models/sd15-tiny'),
   words: join(GOLDEN, 'models/zx-toy-file'),
+  lora: join(GOLDEN, 'models/flux-lora-kohya-all'),
 };
 
 /** The golden's request. */
@@ -61,6 +62,12 @@ async function make(engine: Engine, request: object, options: RunOptions = {}): 
 const pixelsOf = async (picture: WirePicture | undefined): Promise<readonly number[]> =>
   picture === undefined ? [] : [...(await decodePng(picture.bytes)).data];
 
+/** Peak signal-to-noise ratio in decibels. */
+function likeness(pixels: readonly number[], others: ArrayLike<number>): number {
+  const squares = pixels.reduce((sum, value, i) => sum + (value - (others[i] ?? NaN)) ** 2, 0);
+  return 10 * Math.log10((255 ** 2 * pixels.length) / squares);
+}
+
 let engine: Engine;
 beforeAll(() => {
   engine = createNodeEngine({ models });
@@ -78,10 +85,51 @@ describe('FLUX.1 through the engine', () => {
     const pixels = await pixelsOf(streamed.pictures[0]);
     expect(pixels).toHaveLength(golden.length);
     expect(Math.max(...pixels.map((value, i) => Math.abs(value - (golden[i] ?? NaN))))).toBeLessThanOrEqual(1);
+    expect(streamed.pictures[1]?.warnings.at(-1)).toMatch(/^\d+ of \d+ blocks did not fit into memory.*weightBits/);
     const resident = await make(engine, request);
     expect(await pixelsOf(resident.pictures[0])).toEqual(pixels);
     expect(await pixelsOf(resident.pictures[1])).toEqual(await pixelsOf(streamed.pictures[1]));
     expect(resident.pictures[0]).toMatchObject({ seed: 1234n, backend: 'wasm', warnings: [] });
+  });
+
+  it('rounds weights when asked: near the picture of the floats, nearer with 8 bits than with 4', async () => {
+    const rounded = (bits: 4 | 8): Engine =>
+      createNodeEngine({ models, details: { flux: { overrides: { weightBits: bits } } } });
+    const golden = (await decodePng(await nodeFolder(GOLDEN).read('cases/flux-dev-default/image-0.png'))).data;
+    const decibels: number[] = [];
+    for (const bits of [4, 8] as const) {
+      const own = rounded(bits);
+      const { pictures, errors } = await make(own, {});
+      await own.dispose();
+      expect(errors).toEqual([]);
+      decibels.push(likeness(await pixelsOf(pictures[0]), golden));
+    }
+    // Each bit more halves the error: 6 dB, and 4 bits 24 dB.
+    const [four = NaN, eight = NaN] = decibels;
+    expect(four).toBeGreaterThan(20);
+    expect(eight - four).toBeGreaterThan(18);
+    expect(eight - four).toBeLessThan(30);
+    const misplaced = createNodeEngine({ models, details: { sd: { overrides: { weightBits: 4 } } } });
+    const { errors } = await make(misplaced, { model: 'sd' });
+    await misplaced.dispose();
+    expect(errors).toMatchObject([{ code: 'invalidModelConfig', parameter: 'weightBits' }]);
+  });
+
+  it('takes a LoRA on rounded weights, and gives the former picture without it', async () => {
+    const lora = [{ model: 'lora', weight: 1 }];
+    const own = createNodeEngine({ models, details: { flux: { overrides: { weightBits: 8 } } } });
+    const pictures: (readonly number[])[] = [];
+    for (const request of [{}, { lora }, {}]) {
+      const made = await make(own, request);
+      expect(made.errors).toEqual([]);
+      pictures.push(await pixelsOf(made.pictures[0]));
+    }
+    await own.dispose();
+    const [before = [], changed = [], after = []] = pictures;
+    expect(after).toEqual(before);
+    const floats = await pixelsOf((await make(engine, { lora })).pictures[0]);
+    expect(likeness(changed, floats)).toBeGreaterThan(45);
+    expect(likeness(changed, before)).toBeLessThan(40);
   });
 
   it('tells steps and shows previews', async () => {

@@ -11,6 +11,7 @@ import {
   type FluxShape,
 } from '../../graphs/flux.js';
 import type { FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
+import type { WeightBits } from '../../models/details.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
 import { packingOf } from './packing.js';
@@ -45,11 +46,13 @@ export interface FluxWeights {
   readonly file: WeightFile;
   /** Tensors that stay floats, whatever they are in the file. */
   readonly floats: ReadonlySet<string>;
+  /** What the blocks' matrices of floats are rounded to. What comes before and after the blocks is not. */
+  readonly bits: WeightBits | undefined;
 }
 
 export function stepGraphs(weights: FluxWeights, shape: FluxShape, options: GraphOptions): StepGraphs {
   const { config } = weights;
-  const ends = { ...options, packing: packingOf(weights.file, [''], weights.floats) };
+  const ends = endsOptions(weights, options);
   return {
     image: fluxEmbedderGraph(config, shape, { ...ends, parts: ['image'] }),
     double: blockGraph(weights, 'double', options, (packed) =>
@@ -64,10 +67,12 @@ export function stepGraphs(weights: FluxWeights, shape: FluxShape, options: Grap
 }
 
 export function onceGraphs(weights: FluxWeights, shape: FluxShape, steps: number, options: GraphOptions): OnceGraphs {
-  const { config } = weights;
-  const ends = { ...options, packing: packingOf(weights.file, [''], weights.floats) };
+  const { config, bits } = weights;
+  const ends = endsOptions(weights, options);
+  // What is off in a modulation is off in all features at once, and it is there for a moment only.
+  const finer: FluxWeights = { ...weights, bits: bits && MODULATION_BITS };
   const modulation = (kind: 'double' | 'single'): BlockGraph =>
-    blockGraph(weights, kind, options, (packed) => fluxModulationGraph(config, kind, steps, packed));
+    blockGraph(finer, kind, options, (packed) => fluxModulationGraph(config, kind, steps, packed));
   return {
     text: fluxEmbedderGraph(config, shape, { ...ends, parts: ['text'] }),
     condition: fluxEmbedderGraph(config, { ...shape, steps }, { ...ends, parts: ['condition'] }),
@@ -75,13 +80,20 @@ export function onceGraphs(weights: FluxWeights, shape: FluxShape, steps: number
   };
 }
 
+/** Of what comes before and after the blocks: few weights, and each counts. */
+function endsOptions({ file, floats }: FluxWeights, options: GraphOptions): GraphOptions {
+  return { ...options, packing: packingOf(file, [''], { floats }) };
+}
+
+const MODULATION_BITS = 8 satisfies WeightBits;
+
 function blockGraph(
-  { config, file, floats }: FluxWeights,
+  { config, file, floats, bits }: FluxWeights,
   kind: 'double' | 'single',
   options: GraphOptions,
   write: (options: GraphOptions) => Graph,
 ): BlockGraph {
   const count = kind === 'double' ? config.doubleBlocks : config.singleBlocks;
   const prefixes = Array.from({ length: count }, (_, i) => fluxBlockPrefix(kind, i));
-  return { graph: write({ ...options, packing: packingOf(file, prefixes, floats) }), prefixes };
+  return { graph: write({ ...options, packing: packingOf(file, prefixes, { floats, bits }) }), prefixes };
 }

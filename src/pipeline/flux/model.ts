@@ -7,6 +7,7 @@ import { parseFluxTransformerConfig, type FluxTransformerConfig } from '../../mo
 import { parseSchedulerConfig, type RawSchedulerConfig } from '../../models/configs/scheduler.js';
 import { parseT5Config, type T5Config } from '../../models/configs/t5.js';
 import { parseVaeConfig } from '../../models/configs/vae.js';
+import type { WeightBits } from '../../models/details.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { createT5Tokenizer, type T5Tokenizer } from '../../text/t5-tokenizer.js';
 import { createComponent } from '../component.js';
@@ -29,6 +30,8 @@ export interface FluxModel {
   readonly name: string;
   readonly card: ModelCard | undefined;
   readonly transformer: Transformer;
+  /** What the transformer's blocks are rounded to. */
+  readonly weightBits: WeightBits | undefined;
   /** Gives its pooled output alone. */
   readonly clip: TextEncoder;
   readonly t5: T5Encoder;
@@ -42,7 +45,14 @@ export interface FluxModel {
 }
 
 /** @throws missingModelFile, unsupportedModel, invalidModelConfig, invalidModelFile, downloadFailed, aborted */
-export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?: AbortSignal): Promise<FluxModel> {
+export async function openFluxModel(
+  runtime: Runtime,
+  files: FluxFiles,
+  {
+    weightBits,
+    signal,
+  }: { readonly weightBits?: WeightBits | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<FluxModel> {
   const { name, architecture, card, warnings = [] } = files;
   const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
   const vaeConfig = parseVaeConfig(files.vae.config, `${name}/vae/config.json`);
@@ -58,13 +68,17 @@ export async function openFluxModel(runtime: Runtime, files: FluxFiles, signal?:
     text: t5.config.width,
     latents: vaeConfig.latentChannels,
   });
-  const transformer = { ...createBlockNetwork<TransformerSessions>(runtime, transformerFile), config };
+  const transformer = {
+    ...createBlockNetwork<TransformerSessions>(runtime, transformerFile, weightBits !== undefined),
+    config,
+  };
   const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
   return {
     name,
     architecture,
     card,
     transformer,
+    weightBits,
     clip,
     t5,
     vae,

@@ -32,7 +32,12 @@ export interface BlockNetwork<T extends Owned> {
   dispose(): Promise<void>;
 }
 
-export function createBlockNetwork<T extends Owned>(runtime: Runtime, file: WeightFile): BlockNetwork<T> {
+/** @param rounded whether matrices of floats are kept in few bits, until they are changed */
+export function createBlockNetwork<T extends Owned>(
+  runtime: Runtime,
+  file: WeightFile,
+  rounded = false,
+): BlockNetwork<T> {
   const bank = runtime.openBank(file);
   const slot = createSlot<T>();
   let wanted: readonly AppliedChange[] = [];
@@ -51,7 +56,9 @@ export function createBlockNetwork<T extends Owned>(runtime: Runtime, file: Weig
     if (applied === wanted) return;
     const changes = wanted;
     applied = undefined; // where this fails, the bank has none
-    const quantised = changes.map(({ tensor }) => tensor).filter((name) => isBlockType(file.find(name)?.dtype ?? ''));
+    const quantised = changes
+      .map(({ tensor }) => tensor)
+      .filter((name) => rounded || isBlockType(file.find(name)?.dtype ?? ''));
     const floats = [...new Set(quantised)].sort().join();
     if (floats !== unpacked) await free();
     unpacked = floats;

@@ -12,7 +12,7 @@ import { onceGraphs, stepGraphs, type BlockGraph } from './graphs.js';
 import type { FluxModel } from './model.js';
 import { t5Graphs } from './t5-encoder.js';
 
-type SizedFlux = Pick<FluxModel, 'clip' | 't5' | 'transformer' | 'vae'>;
+type SizedFlux = Pick<FluxModel, 'clip' | 't5' | 'transformer' | 'vae' | 'weightBits'>;
 
 /** Sets of buffers that blocks share where they take turns. */
 const RING = 2;
@@ -34,7 +34,7 @@ const ON_DEVICE: ReadonlySet<string> = new Set([
 
 /** @param inTurn whether blocks share two sets of buffers, or each has its own */
 export function fluxNetworks(
-  { clip, t5, transformer, vae }: SizedFlux,
+  { clip, t5, transformer, vae, weightBits }: SizedFlux,
   plan: Plan,
   { dialect, dtype }: Pick<NetworkOptions, 'dialect' | 'dtype'>,
   changed: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>,
@@ -45,7 +45,7 @@ export function fluxNetworks(
   const { rows, columns } = tokenGrid(plan.latent);
   const ofT5 = t5Graphs(t5, textTokens, options);
   const floats = changed.get('transformer') ?? new Set<string>();
-  const weights = { config: transformer.config, file: transformer.file, floats };
+  const weights = { config: transformer.config, file: transformer.file, floats, bits: weightBits };
   const shape = { textTokens, imageTokens: rows * columns };
   const { image, double, join, single, output } = stepGraphs(weights, shape, options);
   const { text, condition, modulation } = onceGraphs(weights, shape, plan.steps, options);

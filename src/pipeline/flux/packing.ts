@@ -1,6 +1,7 @@
-/** @file Which matrices of a network are kept on the device in few bits: those that its file keeps so. */
+/** @file Which matrices of a network are kept on the device in few bits: those that its file keeps so, and those that are to be rounded. */
 import type { WeightFile } from '../../assets/weights.js';
 import type { BlockType } from '../../base/gguf-blocks.js';
+import type { WeightBits } from '../../models/details.js';
 import type { Packing } from '../../onnx/packed.js';
 import type { PackedFormat } from '../../onnx/types.js';
 
@@ -23,17 +24,24 @@ const FORMATS: Readonly<Record<BlockType, Omit<PackedFormat, 'block'>>> = {
   Q8_0: { bits: 8, zeros: false },
 };
 
+/** Which weights may be packed. */
+export interface PackingChoice {
+  /** Tensors that stay floats, since changes are added to them. */
+  readonly floats: ReadonlySet<string>;
+  /** What matrices of floats are rounded to; absent: they stay. */
+  readonly bits?: WeightBits | undefined;
+}
+
 /**
  * For a graph whose weights are `prefix + name` for each of several blocks: a matrix is packed when every block has it in few bits, and then in the
  * format that loses nothing of any of them that another would keep.
- * @param floats tensors that stay floats, since changes are added to them
  */
-export function packingOf(file: WeightFile, prefixes: readonly string[], floats: ReadonlySet<string>): Packing {
+export function packingOf(file: WeightFile, prefixes: readonly string[], { floats, bits }: PackingChoice): Packing {
   return (weight) => {
     let common: PackedFormat | undefined;
     for (const prefix of prefixes) {
-      const type = floats.has(prefix + weight) ? undefined : file.find(prefix + weight)?.dtype;
-      const format = type === undefined ? undefined : formatOf(type);
+      const tensor = floats.has(prefix + weight) ? undefined : file.find(prefix + weight);
+      const format = tensor === undefined ? undefined : (formatOf(tensor.dtype) ?? roundedTo(bits, tensor.shape));
       if (format === undefined) return undefined;
       common = {
         bits: common?.bits === 8 ? 8 : format.bits,
@@ -47,4 +55,9 @@ export function packingOf(file: WeightFile, prefixes: readonly string[], floats:
 
 function formatOf(type: string): Omit<PackedFormat, 'block'> | undefined {
   return Object.entries(FORMATS).find(([name]) => name === type)?.[1];
+}
+
+/** Of floats: symmetric, as the operator's own quantiser does it. Only matrices, which are what the operator takes. */
+function roundedTo(bits: WeightBits | undefined, shape: readonly number[]): Omit<PackedFormat, 'block'> | undefined {
+  return bits === undefined || shape.length !== 2 ? undefined : { bits, zeros: false };
 }

@@ -49,6 +49,7 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
     await model.transformer.dispose();
   };
   return {
+    warnings: slowness(job),
     async paint(one) {
       if (!context.frugal) return denoiseOne(one);
       if (!ready.has(one.index)) await denoiseAll(one);
@@ -56,6 +57,18 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
     },
     dispose: free,
   };
+}
+
+/** Bringing weights at every step can take longer than all the arithmetic; few bits are the way out. */
+function slowness({ graphs: { double, single }, memory, model }: Job): readonly string[] {
+  const blocks = double.prefixes.length + single.prefixes.length;
+  const brought = blocks - memory.double - memory.single;
+  if (brought === 0) return [];
+  const fewer =
+    model.weightBits === 4 ? '' : ' Few bits take less: overrides.weightBits when registering, or a GGUF file.';
+  return [
+    `${brought} of ${blocks} blocks did not fit into memory; they are brought at every step, which is slow.${fewer}`,
+  ];
 }
 
 /** Everything that is fixed for the pictures of a plan. */
@@ -89,7 +102,7 @@ function describeJob(context: GenerateContext, plan: Plan, model: FluxModel): Jo
   });
   const timesteps = [...new Set(sampler.timesteps)];
   const floats = changedBy(context.models.loras).get('transformer') ?? new Set<string>();
-  const weights = { config: transformer.config, file: transformer.file, floats };
+  const weights = { config: transformer.config, file: transformer.file, floats, bits: model.weightBits };
   const options = { dialect: runtime.dialect, dtype };
   const graphs = {
     ...stepGraphs(weights, shape, options),

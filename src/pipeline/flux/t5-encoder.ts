@@ -25,7 +25,7 @@ export function t5Graphs(
   options: GraphOptions,
 ): { readonly block: Graph; readonly output: Graph; readonly prefixes: readonly string[] } {
   const prefixes = Array.from({ length: config.layers }, (_, i) => t5BlockPrefix(i));
-  const packing = packingOf(file, prefixes, new Set());
+  const packing = packingOf(file, prefixes, { floats: new Set() });
   return {
     block: t5BlockGraph(config, tokens, { ...options, packing }),
     output: t5OutputGraph(config, tokens, options),

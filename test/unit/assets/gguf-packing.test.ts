@@ -56,7 +56,7 @@ describe('what a network keeps in few bits', () => {
   const none = new Set<string>();
 
   it.each(names)('%s: what its file keeps so, within a step of its values', async (name) => {
-    const format = packingOf(weights, [''], none)(name, [3, COLUMNS]);
+    const format = packingOf(weights, [''], { floats: none })(name, [3, COLUMNS]);
     expect(format !== undefined).toBe(isBlockType(weights.find(name)?.dtype ?? ''));
     if (format === undefined) return;
     const got = unpackRows(await readPackedWeight(weights, name, format), COLUMNS, format);
@@ -71,11 +71,11 @@ describe('what a network keeps in few bits', () => {
   });
 
   it('is the same for all blocks: the most bits of any, and none where one has floats or is changed', () => {
-    const of = (types: readonly string[], floats = none): unknown =>
+    const of = (types: readonly string[], floats = none, bits?: 4 | 8): unknown =>
       packingOf(
         weights,
         types.map((type) => `tensor.${type}.`),
-        floats,
+        { floats, bits },
       )('weight', [3, COLUMNS]);
     expect(of(['Q4_0', 'Q4_0'])).toEqual({ bits: 4, zeros: false, block: 32 });
     expect(of(['Q4_0', 'Q8_0'])).toEqual({ bits: 8, zeros: false, block: 32 });
@@ -83,5 +83,9 @@ describe('what a network keeps in few bits', () => {
     expect(of(['Q4_0', 'F16'])).toBeUndefined();
     expect(of(['Q4_0', 'Q4_1'], new Set(['tensor.Q4_1.weight']))).toBeUndefined();
     expect(of(['Q4_0', 'absent'])).toBeUndefined();
+    // floats that are to be rounded
+    expect(of(['F16', 'F16'], none, 4)).toEqual({ bits: 4, zeros: false, block: 32 });
+    expect(of(['F16', 'Q8_0'], none, 4)).toEqual({ bits: 8, zeros: false, block: 32 });
+    expect(of(['F16', 'Q4_0'], new Set(['tensor.F16.weight']), 4)).toBeUndefined();
   });
 });

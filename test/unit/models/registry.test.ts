@@ -152,6 +152,7 @@ describe('details', () => {
     [{ overrides: { family: 'sd9' } }, '"overrides": "family" must be one of'],
     [{ overrides: { prediction: 'v' } }, '"prediction" must be one of epsilon, v_prediction, sample, got "v"'],
     [{ overrides: { defaults: { CFGScale: -1 } } }, '"overrides": "defaults": "CFGScale" must be a number from 0 to 50, got -1'],
+    [{ overrides: { weightBits: 5 } }, '"overrides": "weightBits" must be 4 or 8, got 5'],
     [{ overrides: { scheduler: [] } }, '"overrides": "scheduler": expected a JSON object'],
     [{ overrides: { scheduler: { _class_name: 1 } } }, '"_class_name" must be a string, got 1'],
     [{ overrides: { scheduler: { beta_start: Number.NaN } } }, '"beta_start" must be a number, text, true, false or a list, got NaN'],

@@ -59,7 +59,7 @@ const none: ReadonlySet<string> = new Set();
 
 function sizesOf(type: 'F16' | 'Q4_0'): FluxSizes {
   const given = model(type);
-  const weights = { config: given.transformer.config, file: given.transformer.file, floats: none };
+  const weights = { config: given.transformer.config, file: given.transformer.file, floats: none, bits: undefined };
   const graphs = { ...stepGraphs(weights, shape, options), ...onceGraphs(weights, shape, 28, options) };
   return fluxSizes(given, graphs, { tokens: 512, latent }, none, options);
 }
