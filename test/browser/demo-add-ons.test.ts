@@ -137,8 +137,11 @@ describe('entries', () => {
     const path = await downloadPicture(page);
     await page.getByRole('button', { name: 'Remove LoRA 1' }).click();
     await drop(page, path, 'sea.png');
-    await page.locator('#message', { hasText: 'Settings restored from sea.png. Not used here: controlNet.' }).waitFor();
-    expect(await page.locator('.entry h3').allTextContents()).toEqual(['LoRA 1', 'Embedding 1', 'Embedding 2']);
+    const message = page.locator('#message', { hasText: 'Settings restored from sea.png.' });
+    await message.waitFor();
+    expect(await message.textContent()).not.toContain('Not used here');
+    const entries = ['LoRA 1', 'Embedding 1', 'Embedding 2', 'ControlNet 1'];
+    expect(await page.locator('.entry h3').allTextContents()).toEqual(entries);
     await page.getByRole('button', { name: 'Reuse settings' }).click();
     await page.locator('.guide-box [role=status]', { hasText: 'The guide is 128 × 128.' }).waitFor();
     await generate(page, 240_000);
