@@ -6,7 +6,9 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { Model } from '../runtime/session.js';
 import type { LoadOptions } from '../runtime/weights.js';
 import type { Progress } from './progress.js';
+import { createPendingChanges } from './pending-changes.js';
 import { createSlot } from './slot.js';
+import { sharedBytes } from './weight-bytes.js';
 
 /** How loading is reported and stopped. */
 export interface LoadRun {
@@ -35,16 +37,7 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
   const bank = runtime.openBank(file);
   const slot = createSlot<Models>();
   let loadedOnce = false;
-  let wanted: readonly AppliedChange[] = [];
-  let applied: readonly AppliedChange[] | undefined = wanted;
-
-  const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
-    if (applied === wanted) return;
-    const changes = wanted;
-    applied = undefined; // where this fails, the bank has none
-    await progress.stage('load', () => bank.adapt(changes, { signal }));
-    applied = changes;
-  };
+  const changes = createPendingChanges(bank);
 
   const makeAll = (
     write: () => readonly Graph[],
@@ -53,7 +46,7 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
   ): Promise<readonly Model[]> =>
     progress.stage(loadedOnce ? 'compile' : 'load', async () => {
       const graphs = write();
-      const total = weightBytes(graphs, file);
+      const total = sharedBytes(file, graphs);
       const onBytes = loadedOnce ? undefined : (count: number) => progress.bytes(count, total);
       const models: Model[] = [];
       try {
@@ -66,7 +59,7 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
       return models;
     });
   const getAll = async (key: string, write: () => readonly Graph[], run: LoadRun, options: LoadOptions) => {
-    await applyChanges(run);
+    await changes.apply(run);
     const name = `${key} ${bank.binding}${options.constants === 'input' ? ' inputs' : ''}`;
     return (await slot.get(name, async () => owned(await makeAll(write, run, options)))).models;
   };
@@ -76,7 +69,7 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
     load: async (key, write, run, keep) => only(await getAll(key, () => [write()], run, { keep })),
     loadAll: (key, write, run) => getAll(key, write, run, { constants: 'input' }),
     async once(write, run, use) {
-      await applyChanges(run);
+      await changes.apply(run);
       const model = only(await makeAll(() => [write()], run, {}));
       try {
         return await use(model);
@@ -84,9 +77,7 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
         await model.dispose();
       }
     },
-    adapt(changes) {
-      wanted = changes;
-    },
+    adapt: changes.want,
     async dispose() {
       loadedOnce = false;
       await slot.dispose();
@@ -113,14 +104,4 @@ function owned(models: readonly Model[]): Models {
       for (const model of models) await model.dispose();
     },
   };
-}
-
-/** Bytes in the file of the weights that graphs read, each weight once. */
-function weightBytes(graphs: readonly Graph[], file: WeightFile): number {
-  let total = 0;
-  for (const name of new Set(graphs.flatMap(({ weights }) => weights.flatMap(({ tensors }) => tensors)))) {
-    const tensor = file.find(name);
-    total += tensor === undefined ? 0 : tensor.end - tensor.start;
-  }
-  return total;
 }

@@ -12,7 +12,7 @@ import { decodeLatents } from './decoder.js';
 import type { WireEvent, WirePicture } from './events.js';
 import { createFluxPainter } from './flux/paint.js';
 import type { FluxModel } from './flux/model.js';
-import type { LoadedModel, Vae } from './model.js';
+import type { Freeable, LoadedModel, Vae } from './model.js';
 import type { OnePicture } from './observer.js';
 import { createUNetPainter } from './paint-unet.js';
 import type { TaskPictures } from './pictures.js';
@@ -110,15 +110,16 @@ function decode(
   return decodeLatents(runtime, models.vae, plan, latents, { progress, signal, trace: trace?.(index) }, options);
 }
 
+/** All networks that a plan may use. */
+export function componentsOf({ base, refiner, vae, controls }: PlanModels): readonly Freeable[] {
+  return [...base.networks, ...(refiner?.networks ?? []), vae, ...controls];
+}
+
 /** Brings all weight files before the first of them is used: from then on nothing is asked of the network. */
-async function fetchWeights(
-  { base, refiner, vae, controls }: PlanModels,
-  progress: Progress,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const models = refiner === undefined ? [base] : [base, refiner];
-  const components = [...models.flatMap(({ networks }) => networks), vae, ...controls];
-  const sources = new Set(components.flatMap(({ file }) => [...file.tensors.values()].map(({ source }) => source)));
+async function fetchWeights(models: PlanModels, progress: Progress, signal: AbortSignal | undefined): Promise<void> {
+  const sources = new Set(
+    componentsOf(models).flatMap(({ file }) => [...file.tensors.values()].map(({ source }) => source)),
+  );
   const missing = [...sources].filter((source) => source.isMissing?.() === true);
   progress.downloads(missing.reduce((bytes, { size }) => bytes + size, 0));
   for (const source of sources) await source.download?.(signal);

@@ -121,11 +121,9 @@ export function createLibrary(openTree: OpenTree): Library {
           all.push({ ...entry, tree: await ofEntry(entry, () => named(entry.value.model, wanted)) });
         return all;
       };
-      const whole = {
-        base: named(task.model),
-        refiner: task.refiner && named(task.refiner.model, { parameter: 'refiner.model' }),
-        vae: task.vae === undefined ? undefined : named(task.vae, { category: 'vae', parameter: 'vae' }),
-      };
+      const base = named(task.model);
+      const refiner = task.refiner && named(task.refiner.model, { parameter: 'refiner.model' });
+      const vae = task.vae === undefined ? undefined : named(task.vae, { category: 'vae', parameter: 'vae' });
       const entries = {
         controls: await namedAll(entriesOf('controlNet', task.controlNet), {
           category: 'controlnet',
@@ -137,18 +135,11 @@ export function createLibrary(openTree: OpenTree): Library {
           parameter: 'embeddings.model',
         }),
       };
-      const trees = {
-        ...whole,
-        controls: entries.controls.map(({ tree }) => tree),
-        loras: entries.loras.map(({ tree }) => tree),
-        embeddings: entries.embeddings.map(({ tree }) => tree),
-      };
-      const { base, refiner, vae } = trees;
       await models.keepOnly((key) => key === base.key || key === refiner?.key);
       await vaes.keepOnly((key) => vae !== undefined && isOf(vae, key));
-      await controls.keepOnly((key) => trees.controls.some((tree) => tree.key === key));
-      await loras.keepOnly((key) => trees.loras.some((tree) => key === fittedTo(tree, base.key)));
-      await embeddings.keepOnly((key) => trees.embeddings.some((tree) => tree.key === key));
+      await controls.keepOnly((key) => entries.controls.some(({ tree }) => tree.key === key));
+      await loras.keepOnly((key) => entries.loras.some(({ tree }) => key === fittedTo(tree, base.key)));
+      await embeddings.keepOnly((key) => entries.embeddings.some(({ tree }) => tree.key === key));
 
       const baseModel = await getModel(runtime, base, signal);
       if (baseModel.architecture === 'flux') checkFluxTask(task); // before anything else is opened
@@ -173,7 +164,10 @@ export function createLibrary(openTree: OpenTree): Library {
           controls: [],
         };
         throwIfAborted(signal);
-        return { ...open, warnings: [...warningsOf([base, ...trees.loras], open), ...baseModel.warnings] };
+        return {
+          ...open,
+          warnings: [...warningsOf([base, ...entries.loras.map(({ tree }) => tree)], open), ...baseModel.warnings],
+        };
       }
       const openEmbeddings: PromptEmbedding[] = [];
       for (const entry of entries.embeddings) {
@@ -198,7 +192,8 @@ export function createLibrary(openTree: OpenTree): Library {
       };
       checkTogether(task, open);
       throwIfAborted(signal);
-      return { ...open, warnings: warningsOf(Object.values(trees).flat(), open) };
+      const added = Object.values(entries).flatMap((list) => list.map(({ tree }) => tree));
+      return { ...open, warnings: warningsOf([base, refiner, vae, ...added], open) };
     },
     async free() {
       for (const { vae, networks } of models.items()) {

@@ -8,7 +8,7 @@ import { HEAP_BYTES, isCut } from './banded-plan.js';
 import { acts } from './control-plan.js';
 import { judgeFit, type Fit, type Room, type Size, type Way, type Ways } from './fit.js';
 import { fluxNetworks } from './flux/networks.js';
-import type { PlanModels } from './generate.js';
+import { componentsOf, type PlanModels } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
 import { createHeapPredictor, createPredictor } from './memory-plan.js';
 import type { LoadedModel } from './model.js';
@@ -83,10 +83,8 @@ function networksFor(
 const PIXEL_BYTES = 10_000;
 
 /** Whether there is no doubt that a task fits, so that nothing need be predicted. */
-export function fitsEasily({ base, refiner, vae, controls }: PlanModels, plan: Plan, available: number): boolean {
-  const models = refiner === undefined ? [base] : [base, refiner];
-  const components = [...models.flatMap(({ networks }) => networks), vae, ...controls];
-  const tensors = new Set(components.flatMap(({ file }) => [...file.tensors.values()]));
+export function fitsEasily(models: PlanModels, plan: Plan, available: number): boolean {
+  const tensors = new Set(componentsOf(models).flatMap(({ file }) => [...file.tensors.values()]));
   let bytes = plan.width * plan.height * PIXEL_BYTES;
   for (const { shape } of tensors) bytes += 4 * elementCount(shape); // in float32
   return bytes <= available;

@@ -1,5 +1,7 @@
 /** @file The graphs that FLUX.1's transformer is run with, for one size of picture and text, and what its blocks are called in the file. */
+import type { ChangedNetwork } from '../../assets/weight-change.js';
 import type { WeightFile } from '../../assets/weights.js';
+import { clipTextGraph } from '../../graphs/clip-text.js';
 import {
   fluxBlockPrefix,
   fluxDoubleBlockGraph,
@@ -10,6 +12,7 @@ import {
   fluxSingleBlockGraph,
   type FluxShape,
 } from '../../graphs/flux.js';
+import type { ClipTextConfig } from '../../models/configs/clip-text.js';
 import type { FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
 import type { WeightBits } from '../../models/details.js';
 import type { GraphOptions } from '../../onnx/net.js';
@@ -48,6 +51,27 @@ export interface FluxWeights {
   readonly floats: ReadonlySet<string>;
   /** What the blocks' matrices of floats are rounded to. What comes before and after the blocks is not. */
   readonly bits: WeightBits | undefined;
+}
+
+/** @param changed weights that LoRAs change, by network */
+export function fluxWeights(
+  {
+    transformer,
+    weightBits,
+  }: { readonly transformer: Pick<FluxWeights, 'config' | 'file'>; readonly weightBits: WeightBits | undefined },
+  changed: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>,
+): FluxWeights {
+  const { config, file } = transformer;
+  return { config, file, floats: changed.get('transformer') ?? new Set(), bits: weightBits };
+}
+
+/** CLIP as FLUX.1 reads it: the last state, normed, without a projection. */
+export function fluxClipGraph(
+  { config, tokenizer }: { readonly config: ClipTextConfig; readonly tokenizer: { readonly length: number } },
+  options: Parameters<typeof clipTextGraph>[2],
+): Graph {
+  const hidden = [{ skip: 0, norm: true }];
+  return clipTextGraph(config, { tokens: tokenizer.length, hidden, projected: false, masked: false }, options);
 }
 
 export function stepGraphs(weights: FluxWeights, shape: FluxShape, options: GraphOptions): StepGraphs {

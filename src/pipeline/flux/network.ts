@@ -5,6 +5,7 @@ import { isBlockType } from '../../base/gguf-blocks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
+import { createPendingChanges } from '../pending-changes.js';
 import { createSlot, type Owned } from '../slot.js';
 
 /** Makes sessions of a network's weights; read them with these options. */
@@ -40,8 +41,7 @@ export function createBlockNetwork<T extends Owned>(
 ): BlockNetwork<T> {
   const bank = runtime.openBank(file);
   const slot = createSlot<T>();
-  let wanted: readonly AppliedChange[] = [];
-  let applied: readonly AppliedChange[] | undefined = wanted;
+  const changes = createPendingChanges(bank);
   let loaded = false;
   /** Names those matrices of few bits that are changed: they are floats then, in other graphs. */
   let unpacked = '';
@@ -52,18 +52,14 @@ export function createBlockNetwork<T extends Owned>(
     bank.dispose();
   };
 
-  const applyChanges = async ({ progress, signal }: LoadRun): Promise<void> => {
-    if (applied === wanted) return;
-    const changes = wanted;
-    applied = undefined; // where this fails, the bank has none
-    const quantised = changes
+  /** Matrices of few bits that are changed are floats, in other graphs: where they are others than before, all is made anew. */
+  const unpack = async (changed: readonly AppliedChange[]): Promise<void> => {
+    const quantised = changed
       .map(({ tensor }) => tensor)
       .filter((name) => rounded || isBlockType(file.find(name)?.dtype ?? ''));
     const floats = [...new Set(quantised)].sort().join();
     if (floats !== unpacked) await free();
     unpacked = floats;
-    await progress.stage('load', () => bank.adapt(changes, { signal }));
-    applied = changes;
   };
   const make = <S>(bytes: number, write: MakeSessions<S>, { progress, signal }: LoadRun, first: boolean): Promise<S> =>
     progress.stage(first ? 'load' : 'compile', () => {
@@ -74,7 +70,7 @@ export function createBlockNetwork<T extends Owned>(
   return {
     file,
     async load(key, bytes, write, run) {
-      await applyChanges(run);
+      await changes.apply(run, unpack);
       return slot.get(key, async () => {
         const made = await make(bytes, write, run, !loaded);
         loaded = true;
@@ -82,7 +78,7 @@ export function createBlockNetwork<T extends Owned>(
       });
     },
     async once(bytes, write, run, use) {
-      await applyChanges(run);
+      await changes.apply(run, unpack);
       const made = await make(bytes, write, run, true);
       try {
         return await use(made);
@@ -90,9 +86,7 @@ export function createBlockNetwork<T extends Owned>(
         await made.dispose();
       }
     },
-    adapt(changes) {
-      wanted = changes;
-    },
+    adapt: changes.want,
     dispose: free,
   };
 }

@@ -1,6 +1,5 @@
 /** @file The networks of a FLUX.1 request as graphs, in the order of their use, told from configs and weight headers: what paint.ts will load. */
 import type { ChangedNetwork } from '../../assets/weight-change.js';
-import { clipTextGraph } from '../../graphs/clip-text.js';
 import { FLUX_IO } from '../../graphs/flux.js';
 import { tokenGrid } from '../../graphs/flux-tokens.js';
 import { T5_IO } from '../../graphs/t5.js';
@@ -8,7 +7,7 @@ import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
 import { decoderNetwork, type Network, type NetworkOptions } from '../networks.js';
 import type { Plan } from '../plan.js';
-import { onceGraphs, stepGraphs, type BlockGraph } from './graphs.js';
+import { fluxClipGraph, fluxWeights, onceGraphs, stepGraphs, type BlockGraph } from './graphs.js';
 import type { FluxModel } from './model.js';
 import { t5Graphs } from './t5-encoder.js';
 
@@ -34,27 +33,21 @@ const ON_DEVICE: ReadonlySet<string> = new Set([
 
 /** @param inTurn whether blocks share two sets of buffers, or each has its own */
 export function fluxNetworks(
-  { clip, t5, transformer, vae, weightBits }: SizedFlux,
+  model: SizedFlux,
   plan: Plan,
   { dialect, dtype }: Pick<NetworkOptions, 'dialect' | 'dtype'>,
   changed: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>,
   inTurn: boolean,
 ): readonly Network[] {
+  const { clip, t5, vae } = model;
   const options: GraphOptions = { dialect, dtype };
   const textTokens = plan.flux?.textTokens ?? t5.tokenizer.length;
   const { rows, columns } = tokenGrid(plan.latent);
   const ofT5 = t5Graphs(t5, textTokens, options);
-  const floats = changed.get('transformer') ?? new Set<string>();
-  const weights = { config: transformer.config, file: transformer.file, floats, bits: weightBits };
+  const weights = fluxWeights(model, changed);
   const shape = { textTokens, imageTokens: rows * columns };
   const { image, double, join, single, output } = stepGraphs(weights, shape, options);
   const { text, condition, modulation } = onceGraphs(weights, shape, plan.steps, options);
-  const clipShape = {
-    tokens: clip.tokenizer.length,
-    hidden: [{ skip: 0, norm: true }],
-    projected: false,
-    masked: false,
-  };
   const all = (block: BlockGraph): Graph => withBlocks(block, inTurn ? RING : block.prefixes.length);
   const network = (name: string, kind: Network['kind'], graph: Graph, turn: number): Network => ({
     name,
@@ -65,7 +58,7 @@ export function fluxNetworks(
   });
   return [
     {
-      ...network("CLIP's text encoder", 'text', clipTextGraph(clip.config, clipShape, { dialect, dtype }), 0),
+      ...network("CLIP's text encoder", 'text', fluxClipGraph(clip, { dialect, dtype }), 0),
       changed: changed.get('encoder1'),
     },
     network('T5', 'text', all({ graph: ofT5.block, prefixes: ofT5.prefixes }), 1),
@@ -82,7 +75,7 @@ export function fluxNetworks(
       output,
     ].map((graph) => ({
       ...network('the transformer', 'unet', graph, 2),
-      changed: floats,
+      changed: weights.floats,
     })),
     decoderNetwork(vae.config, plan, { dialect }, 3),
   ];

@@ -1,6 +1,6 @@
 /** @file Which matrices of a network are kept on the device in few bits: those that its file keeps so, and those that are to be rounded. */
 import type { WeightFile } from '../../assets/weights.js';
-import type { BlockType } from '../../base/gguf-blocks.js';
+import { isBlockType, type BlockType } from '../../base/gguf-blocks.js';
 import type { WeightBits } from '../../models/details.js';
 import type { Packing } from '../../onnx/packed.js';
 import type { PackedFormat } from '../../onnx/types.js';
@@ -54,7 +54,7 @@ export function packingOf(file: WeightFile, prefixes: readonly string[], { float
 }
 
 function formatOf(type: string): Omit<PackedFormat, 'block'> | undefined {
-  return Object.entries(FORMATS).find(([name]) => name === type)?.[1];
+  return isBlockType(type) ? FORMATS[type] : undefined;
 }
 
 /** Of floats: symmetric, as the operator's own quantiser does it. Only matrices, which are what the operator takes. */

@@ -9,7 +9,7 @@ import type { GenerateContext, Painter } from '../generate.js';
 import { createObserver, previewColours, stepEnds, tracedGenerator, type OnePicture } from '../observer.js';
 import type { Plan } from '../plan.js';
 import { encodeFluxPrompts, type FluxConditioning, type FluxPrompt } from './conditioning.js';
-import { onceGraphs, stepGraphs, type OnceGraphs, type StepGraphs } from './graphs.js';
+import { fluxWeights, onceGraphs, stepGraphs, type OnceGraphs, type StepGraphs } from './graphs.js';
 import { planFluxMemory, ASSUMED_BYTES, type FluxMemory } from './memory.js';
 import type { FluxModel } from './model.js';
 import { fluxSizes } from './sizes.js';
@@ -89,26 +89,24 @@ interface Job {
 
 function describeJob(context: GenerateContext, plan: Plan, model: FluxModel): Job {
   const { runtime, dtype, frugal } = context;
-  const { transformer, scheduler } = model;
   const size = plan.latent;
   const { rows, columns } = tokenGrid(size);
   const shape = { textTokens: plan.flux?.textTokens ?? model.t5.tokenizer.length, imageTokens: rows * columns };
   const sampler = createSampler({
     name: plan.scheduler,
-    config: scheduler,
+    config: model.scheduler,
     steps: plan.steps,
     imageSeqLen: shape.imageTokens,
     uniformFlowGrid: true,
   });
   const timesteps = [...new Set(sampler.timesteps)];
-  const floats = changedBy(context.models.loras).get('transformer') ?? new Set<string>();
-  const weights = { config: transformer.config, file: transformer.file, floats, bits: model.weightBits };
+  const weights = fluxWeights(model, changedBy(context.models.loras));
   const options = { dialect: runtime.dialect, dtype };
   const graphs = {
     ...stepGraphs(weights, shape, options),
     ...onceGraphs(weights, shape, timesteps.length, options),
   };
-  const sizes = fluxSizes(model, graphs, { tokens: shape.textTokens, latent: size }, floats, options);
+  const sizes = fluxSizes(model, graphs, { tokens: shape.textTokens, latent: size }, weights.floats, options);
   const memory = planFluxMemory(sizes, availableTo(context), frugal);
   const key = `${shape.textTokens}+${shape.imageTokens} ${dtype}`;
   return { context, plan, model, sampler, timesteps, size, shape, graphs, key, memory };

@@ -1,11 +1,10 @@
 /** @file How large the parts of a FLUX.1 model are on the device, told from its graphs. */
-import { clipTextGraph } from '../../graphs/clip-text.js';
 import { peakLiveBytes } from '../../onnx/liveness.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import { decoderNetwork } from '../networks.js';
 import type { Plan } from '../plan.js';
-import { deviceBytes } from './bytes.js';
-import type { BlockGraph, OnceGraphs, StepGraphs } from './graphs.js';
+import { deviceBytes } from '../weight-bytes.js';
+import { fluxClipGraph, type BlockGraph, type OnceGraphs, type StepGraphs } from './graphs.js';
 import type { FluxSizes } from './memory.js';
 import type { FluxModel } from './model.js';
 import { t5Graphs } from './t5-encoder.js';
@@ -29,17 +28,11 @@ export function fluxSizes(
 ): FluxSizes {
   const blockBytes = ({ graph, prefixes }: BlockGraph): number => deviceBytes(graph, changed, prefixes[0]);
   const text = t5Graphs(t5, tokens, options);
-  const clipShape = {
-    tokens: clip.tokenizer.length,
-    hidden: [{ skip: 0, norm: true }],
-    projected: false,
-    masked: false,
-  };
   const { image, double, single, output, condition, modulation } = graphs;
   const { graph: decoder } = decoderNetwork(vae.config, { latent }, options, 0);
   const runs = [double.graph, single.graph].map((graph) => peakLiveBytes(graph));
   return {
-    clip: deviceBytes(clipTextGraph(clip.config, clipShape, { dialect: options.dialect, dtype: 'float32' })),
+    clip: deviceBytes(fluxClipGraph(clip, { dialect: options.dialect, dtype: 'float32' })),
     t5Block: deviceBytes(text.block),
     t5Blocks: text.prefixes.length,
     doubleBlock: blockBytes(double),

@@ -9,7 +9,7 @@ import { sinusoid } from '../../graphs/sinusoid.js';
 import { fluxWidth, type FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
 import type { Arrays, Inputs } from '../../runtime/session.js';
 import type { LoadRun } from '../component.js';
-import { fileBytes } from './bytes.js';
+import { fileBytes } from '../weight-bytes.js';
 import type { BlockGraph, OnceGraphs } from './graphs.js';
 import type { Transformer } from './model.js';
 

@@ -7,7 +7,7 @@ import type { DeviceArray } from '../../runtime/device-array.js';
 import type { Model } from '../../runtime/session.js';
 import type { Compute, StageRun } from '../conditioning.js';
 import type { Owned } from '../slot.js';
-import { fileBytes } from './bytes.js';
+import { fileBytes } from '../weight-bytes.js';
 import type { T5Encoder } from './model.js';
 import { makeAll } from './network.js';
 import { packingOf } from './packing.js';

@@ -10,7 +10,7 @@ import type { Inputs, Model } from '../../runtime/session.js';
 import type { LoadRun } from '../component.js';
 import type { Compute } from '../conditioning.js';
 import type { Owned } from '../slot.js';
-import { fileBytes } from './bytes.js';
+import { fileBytes } from '../weight-bytes.js';
 import type { StepGraphs } from './graphs.js';
 import type { Transformer } from './model.js';
 import { makeAll } from './network.js';
