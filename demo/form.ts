@@ -3,6 +3,7 @@ import { SCHEDULER_NAMES, type ImageInferenceRequest } from '../src/index.js';
 import type { AddOns } from './add-ons/add-ons.js';
 import { choose, find, make } from './dom.js';
 import { readExtras, writeExtras } from './extras.js';
+import { readFluxRequest, writeFluxRequest } from './flux.js';
 import { createSeedControl, type SeedControl } from './seed.js';
 import { linkSlider } from './slider.js';
 
@@ -64,6 +65,7 @@ function read(seed: SeedControl): ImageInferenceRequest {
     ...(seedText === undefined ? {} : { seed: seedText }),
     clipSkip: Number(find('clipSkip', HTMLSelectElement).value),
     ...readExtras(),
+    ...readFluxRequest(),
     outputFormat: formatOf(find('outputFormat', HTMLSelectElement).value),
     outputQuality: Number(find('outputQuality', HTMLInputElement).value),
     outputType: 'URL',
@@ -83,6 +85,7 @@ function write(settings: Settings, seed: SeedControl): void {
     find('positivePrompt', HTMLTextAreaElement).value = settings.positivePrompt;
     find('negativePrompt', HTMLTextAreaElement).value = settings.negativePrompt ?? '';
     writeExtras(settings);
+    writeFluxRequest(settings);
   }
   for (const name of NUMBERS) {
     const value = settings[name];

@@ -6,6 +6,7 @@ import { showDevice, showDeviceProblem } from './device.js';
 import { announce, find, showMessage } from './dom.js';
 import { setUpExtras } from './extras.js';
 import { createRequestForm } from './form.js';
+import { setUpFlux } from './flux.js';
 import { setUpHistory } from './history.js';
 import type { KeptPicture } from './history-store.js';
 import { setUpModels } from './models.js';
@@ -23,8 +24,9 @@ setUpTheme();
 const shelf = createShelf(darkroom);
 const addOns = createAddOns({ darkroom, shelf, shownPicture });
 const form = createRequestForm(addOns);
-setUpModels(shelf);
+const models = setUpModels(shelf);
 setUpExtras(shelf);
+setUpFlux(shelf, () => models.reopen());
 const progress = createProgressView();
 const stage = createStage({
   reuseSeed: (seed) => {

@@ -2,6 +2,7 @@
 import { announce, find, make, showMessage } from './dom.js';
 import { linkFilePicker, linkFolderPicker, type Source } from './open-files.js';
 import { clearProblems, problemsOf, showProblems } from './problems.js';
+import { readFluxDetails } from './flux.js';
 import type { Shelf } from './shelf.js';
 
 const TINYWORLD = 'darkroom:1@1';
@@ -9,8 +10,16 @@ const TINYWORLD = 'darkroom:1@1';
 /** What suits the bundled model; other models choose for themselves where a field is empty. */
 const TINYWORLD_SETTINGS = { width: '128', height: '128', steps: '20', CFGScale: '4.5' } as const;
 
-export function setUpModels(shelf: Shelf): void {
+export interface Models {
+  /** Opens the chosen model again, or the one that could not be opened last: what is said of it has changed. */
+  reopen(): void;
+}
+
+export function setUpModels(shelf: Shelf): Models {
   const menu = find('model', HTMLSelectElement);
+  /** What was opened here, by the name that requests use. */
+  const opened = new Map<string, Source>();
+  let failed: { readonly name: string; readonly source: Source } | undefined;
   offer(TINYWORLD, 'Tinyworld, bundled');
   useSettings(TINYWORLD);
   menu.addEventListener('change', () => useSettings(menu.value));
@@ -25,7 +34,10 @@ export function setUpModels(shelf: Shelf): void {
   async function add(given: string, source: Source | undefined): Promise<void> {
     try {
       clearProblems();
-      const name = source === undefined ? given : await shelf.openModel(given, source);
+      failed = source === undefined ? undefined : { name: given, source };
+      const name = source === undefined ? given : await shelf.openModel(given, source, readFluxDetails());
+      failed = undefined;
+      if (source !== undefined) opened.set(name, source);
       offer(name);
       menu.value = name;
       useSettings(name);
@@ -39,6 +51,13 @@ export function setUpModels(shelf: Shelf): void {
   linkFolderPicker(find('open-folder', HTMLButtonElement), find('folder-input', HTMLInputElement), add);
   linkFilePicker(find('open-file', HTMLButtonElement), find('file-input', HTMLInputElement), add);
   setUpAddress(add);
+  return {
+    reopen() {
+      const name = failed?.name ?? menu.value;
+      const source = failed?.source ?? opened.get(name);
+      if (source !== undefined) void add(name, source);
+    },
+  };
 }
 
 /** `civitai:4384@128713` or `huggingface:owner/repo`, which need no registering; not a URL. */

@@ -9,12 +9,14 @@ export type Source = Parameters<Darkroom['registerModel']>[1];
 /** What was picked, under the name of the file or folder. */
 export type OnPick = (name: string, source: Source) => Promise<void>;
 
-/** The same file can be picked again afterwards. */
+/** Several files, where the input takes them, are one thing with the name of the largest. The same file can be picked again afterwards. */
 export function linkFilePicker(button: HTMLButtonElement, input: HTMLInputElement, onPick: OnPick): void {
   button.addEventListener('click', () => input.click());
   input.addEventListener('change', () => {
-    const [first] = input.files ?? [];
-    if (first !== undefined) void onPick(first.name, first).then(() => (input.value = ''));
+    const files = [...(input.files ?? [])];
+    const largest = files.toSorted((a, b) => b.size - a.size)[0];
+    if (largest === undefined) return;
+    void onPick(largest.name, files.length === 1 ? largest : files).then(() => (input.value = ''));
   });
 }
 

@@ -1,10 +1,13 @@
 /** @file The models that were opened on this page, by what they are for. Each kind has a list of suggestions for the fields that name one. */
-import type { Darkroom } from '../src/index.js';
+import type { Darkroom, ModelRegistration } from '../src/index.js';
 import { find, make } from './dom.js';
 import type { Source } from './open-files.js';
 
+/** What may be said of a model beside its name and its files. */
+export type SaidOfModel = Omit<ModelRegistration, 'air' | 'source'>;
+
 /** `unknown`: opened as a model, but there is none in it. */
-export type Kind = 'model' | 'unknown' | 'refiner' | 'vae' | 'lora' | 'embeddings' | 'controlNet';
+export type Kind = 'model' | 'unknown' | 'refiner' | 'vae' | 'parts' | 'lora' | 'embeddings' | 'controlNet';
 
 /** What a file is registered as: where it was opened says it. A model may be anything that has a model in it. */
 const CATEGORIES = {
@@ -12,6 +15,7 @@ const CATEGORIES = {
   unknown: undefined,
   refiner: 'checkpoint',
   vae: 'vae',
+  parts: undefined,
   lora: 'lora',
   embeddings: 'embeddings',
   controlNet: 'controlnet',
@@ -19,10 +23,11 @@ const CATEGORIES = {
 
 /** The suggestions that a kind is among. A model has a VAE, and can refine. */
 const LISTS = {
-  model: ['open-refiners', 'open-vaes'],
+  model: ['open-refiners', 'open-vaes', 'open-parts'],
   unknown: ['open-refiners', 'open-vaes', 'open-lora', 'open-embeddings', 'open-controlNet'],
   refiner: ['open-refiners'],
   vae: ['open-vaes'],
+  parts: ['open-parts'],
   lora: ['open-lora'],
   embeddings: ['open-embeddings'],
   controlNet: ['open-controlNet'],
@@ -35,7 +40,7 @@ export interface Shelf {
    */
   open(kind: Kind, name: string, source: Source): Promise<string>;
   /** The same for a model. Rejects where files have none in them; the other fields then suggest them. */
-  openModel(name: string, source: Source): Promise<string>;
+  openModel(name: string, source: Source, details: SaidOfModel): Promise<string>;
   /** Registers under this name, whatever was there before. */
   replace(name: string, source: Source): Promise<void>;
   /** Makes a name a suggestion. */
@@ -65,10 +70,10 @@ export function createShelf(darkroom: Darkroom): Shelf {
     }
   }
 
-  async function register(kind: Kind, name: string, source: Source): Promise<string> {
+  async function register(kind: Kind, name: string, source: Source, details: SaidOfModel = {}): Promise<string> {
     const air = await nameFor(kind, name, source);
     const category = CATEGORIES[kind];
-    await darkroom.registerModel({ air, source, ...(category === undefined ? {} : { category }) });
+    await darkroom.registerModel({ ...details, air, source, ...(category === undefined ? {} : { category }) });
     opened.set(air, { kind, source });
     return air;
   }
@@ -79,8 +84,8 @@ export function createShelf(darkroom: Darkroom): Shelf {
       list(kind, air);
       return air;
     },
-    async openModel(name, source) {
-      const air = await register('model', name, source);
+    async openModel(name, source, details) {
+      const air = await register('model', name, source, details);
       try {
         if (typeof source !== 'string') await darkroom.willItFit({ positivePrompt: 'any', model: air }); // reads headers only
       } catch (error) {
