@@ -1,7 +1,7 @@
 /** @file What running a graph costs, told from the graph alone: shader dispatches and arithmetic. */
-import { elementCount } from '../src/base/dtype.js';
+import { flopsOf } from '../src/onnx/cost.js';
 import { dispatchCount } from '../src/onnx/liveness.js';
-import type { Graph, Node } from '../src/onnx/types.js';
+import type { Graph } from '../src/onnx/types.js';
 
 export interface Cost {
   readonly dispatches: number;
@@ -10,25 +10,6 @@ export interface Cost {
 }
 
 /** Told from the graph alone. */
-export function costOf({ nodes }: Graph): Cost {
-  const sum = (of: (node: Node) => number): number => nodes.reduce((total, node) => total + of(node), 0);
-  return { dispatches: sum(dispatchCount), flops: sum(flopsOf) };
-}
-
-/** A multiplication and an addition for each element of the output and each of what is summed over. */
-function flopsOf({ opType, inputs, outputs }: Node): number {
-  const [x, w] = inputs.map((value) => value?.shape ?? []);
-  const made = elementCount(outputs[0]?.shape ?? []);
-  switch (opType) {
-    case 'Conv': // weights [out, in, height, width]
-      return 2 * made * elementCount(w?.slice(1) ?? []);
-    case 'Gemm':
-    case 'MatMul':
-    case 'MatMulNBits':
-      return 2 * made * (x?.at(-1) ?? 0);
-    case 'MultiHeadAttention': // q·kᵀ and its product with v: both [n, s, ·] with t keys
-      return 2 * 2 * made * (w?.[1] ?? 0);
-    default:
-      return 0;
-  }
+export function costOf(graph: Graph): Cost {
+  return { dispatches: graph.nodes.reduce((sum, node) => sum + dispatchCount(node), 0), flops: flopsOf(graph) };
 }

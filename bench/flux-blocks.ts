@@ -10,8 +10,11 @@ import { FLUX_IO, fluxDoubleBlockGraph, fluxSingleBlockGraph, type FluxShape } f
 import { parseFluxTransformerConfig, type FluxTransformerConfig } from '../src/models/configs/flux-transformer.js';
 import { sameShape } from '../src/models/layouts/layout.js';
 import type { Dialect } from '../src/onnx/dialects/dialect.js';
+import { flopsOf } from '../src/onnx/cost.js';
 import { peakLiveBytes, valueBytes } from '../src/onnx/liveness.js';
 import type { Graph, PackedFormat } from '../src/onnx/types.js';
+import { predictStep } from '../src/pipeline/flux/step-time.js';
+import { createPace, type Rates } from '../src/pipeline/pace.js';
 import type { Runtime } from '../src/runtime/runtime.js';
 import type { Inputs } from '../src/runtime/session.js';
 import { costOf, type Cost } from './cost.js';
@@ -66,6 +69,47 @@ export interface BlockTime {
   readonly loadMs: number;
 }
 
+/** How long blocks take one after the other, in ms for all of them. */
+export interface StreamTime {
+  readonly count: number;
+  /** With all weights on the device, and with none that stay. */
+  readonly resident: number;
+  readonly streamed: number;
+  /** What was measured meanwhile, and what a pass with none that stay was then expected to take. */
+  readonly rates: Rates;
+  readonly expected: number | undefined;
+}
+
+/** `count` blocks of a form, twice through with all weights on the device and twice with none that stay, after one pass each that does not count. */
+export async function timeStreaming(runtime: Runtime, form: BlockForm, count: number): Promise<StreamTime> {
+  const graph = blockGraph(form);
+  const prefixes = Array.from({ length: count }, (_, i) => `${i}.`);
+  const file = madeUpWeights(blockGraph({ ...form, weights: form.dtype }), prefixes);
+  const inputs = madeUpInputs(graph);
+  const pace = createPace(() => performance.now());
+  const watch = pace.watch('image', flopsOf(graph));
+  const pass = async (resident: number): Promise<number> => {
+    const bank = runtime.openBank(file);
+    const blocks = await bank.loadBlocks(graph, { prefixes, resident, watch });
+    try {
+      let start = 0;
+      for (let i = 0; i < 3 * count; i++) {
+        if (i === count) start = performance.now();
+        await blocks.run(i % count, inputs);
+      }
+      return (performance.now() - start) / 2;
+    } finally {
+      await blocks.dispose();
+      bank.dispose();
+    }
+  };
+  const [resident, streamed] = [await pass(count), await pass(0)];
+  const rates = pace.rates('image');
+  const bytes = blockCost(graph).weightBytes;
+  const expected = predictStep([{ count, resident: 0, bytes, flops: flopsOf(graph) }], rates);
+  return { count, resident, streamed, rates, expected: expected && 1000 * expected.seconds };
+}
+
 /** @throws what the runtime throws, outOfMemory before all */
 export async function timeBlock(runtime: Runtime, form: BlockForm, repeat: number): Promise<BlockTime> {
   const graph = blockGraph(form);
@@ -89,13 +133,15 @@ export async function timeBlock(runtime: Runtime, form: BlockForm, repeat: numbe
 }
 
 /** Weights of these names and shapes; nothing of them is in memory before it is read. */
-function madeUpWeights({ weights }: Graph): WeightFile {
+function madeUpWeights({ weights }: Graph, prefixes: readonly string[] = ['']): WeightFile {
   const tensors = new Map(
     weights.flatMap(({ tensors: names, value }) =>
-      names.map((name): readonly [string, WeightTensor] => {
-        const end = 2 * elementCount(value.shape);
-        return [name, { dtype: 'F16', shape: value.shape, start: 0, end, source: noise(end) }];
-      }),
+      names
+        .flatMap((name) => prefixes.map((prefix) => prefix + name))
+        .map((name): readonly [string, WeightTensor] => {
+          const end = 2 * elementCount(value.shape);
+          return [name, { dtype: 'F16', shape: value.shape, start: 0, end, source: noise(end) }];
+        }),
     ),
   );
   return viewWeights('made up', tensors, { places: (name) => [{ name }], shape: sameShape });

@@ -2,11 +2,12 @@
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
 import { loadOrtInBrowser } from '../src/runtime/ort.js';
 import { createRuntime, type RuntimeInfo } from '../src/runtime/runtime.js';
-import { timeBlock, type BlockForm, type BlockTime } from './flux-blocks.js';
+import { timeBlock, timeStreaming, type BlockForm, type BlockTime, type StreamTime } from './flux-blocks.js';
 
 export interface FluxBench {
   readonly info: RuntimeInfo;
   time(form: Omit<BlockForm, 'dialect'>, repeat: number): Promise<BlockTime>;
+  timeStreaming(form: Omit<BlockForm, 'dialect'>, count: number): Promise<StreamTime>;
   dispose(): Promise<void>;
 }
 
@@ -16,6 +17,7 @@ export async function openFluxBench(): Promise<FluxBench> {
   return {
     info: runtime.info,
     time: (form, repeat) => timeBlock(runtime, { ...form, dialect: webgpuDialect }, repeat),
+    timeStreaming: (form, count) => timeStreaming(runtime, { ...form, dialect: webgpuDialect }, count),
     dispose: () => runtime.dispose(),
   };
 }

@@ -1,7 +1,8 @@
 /**
  * @file `npm run bench -- flux [--tokens N] [--backend wasm|webgpu]`: FLUX.1's double and single block at their real size with made-up weights. Dispatches,
  * arithmetic and bytes come from the graphs and hold anywhere; a block is timed on fewer tokens, and seconds per step follow from
- * its arithmetic. Then what four bits cost a matrix. Without --backend: WebGPU where Chromium has a real adapter, else the CPU build.
+ * its arithmetic. Then blocks whose weights are brought while others run, against what is predicted, and what steps are predicted to take where so many bytes
+ * are there. Then what four bits cost a matrix. Without --backend: WebGPU where Chromium has a real adapter, else the CPU build.
  */
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
 import { wasmDialect } from '../src/onnx/dialects/wasm.js';
@@ -9,15 +10,20 @@ import { loadOrtInNode } from '../src/runtime/ort-node.js';
 import { createRuntime } from '../src/runtime/runtime.js';
 import { openServedPage } from '../scripts/lib/served-page.js';
 import type { FluxShape } from '../src/graphs/flux.js';
+import { chooseResidents, stepBlocks, type BlockSizes } from '../src/pipeline/flux/memory.js';
+import { broughtBytes, predictStep } from '../src/pipeline/flux/step-time.js';
+import type { Rates } from '../src/pipeline/pace.js';
 import {
   blockCost,
   blockGraph,
   COUNTS,
   KINDS,
   timeBlock,
+  timeStreaming,
   type BlockForm,
   type BlockTime,
   type Kind,
+  type StreamTime,
   type Weights,
 } from './flux-blocks.js';
 import type { FluxBench, openFluxBench } from './flux-page.js';
@@ -35,6 +41,7 @@ interface Timer {
   readonly dtype: 'float16' | 'float32';
   readonly tokens: number;
   time(form: Omit<BlockForm, 'dialect'>): Promise<BlockTime>;
+  timeStreaming(form: Omit<BlockForm, 'dialect'>, count: number): Promise<StreamTime>;
   dispose(): Promise<void>;
 }
 
@@ -48,7 +55,17 @@ const WEIGHTS = ['int4', 'float16', 'float32'] as const satisfies readonly Weigh
 export async function benchFlux(options: FluxBenchOptions = {}): Promise<readonly string[]> {
   const timer = await openTimer(options);
   try {
-    return [...costLines(), '', ...memoryLines(), '', ...(await timeLines(timer)), '', ...int4Errors()];
+    return [
+      ...costLines(),
+      '',
+      ...memoryLines(),
+      '',
+      ...(await timeLines(timer)),
+      '',
+      ...(await streamLines(timer)),
+      '',
+      ...int4Errors(),
+    ];
   } finally {
     await timer.dispose();
   }
@@ -127,6 +144,62 @@ async function timeLines(timer: Timer): Promise<readonly string[]> {
   return lines;
 }
 
+/** Single blocks in a row: the fewest that really take turns, with one more. */
+const STREAMED = 4;
+/** Bytes on the device that steps are predicted for. */
+const ROOMS = [Infinity, 16e9, 12e9, 8e9, 4e9, 0];
+
+async function streamLines(timer: Timer): Promise<readonly string[]> {
+  const { name, tokens, dtype } = timer;
+  const shape: FluxShape = { textTokens: tokens, imageTokens: tokens };
+  const lines = [
+    `${STREAMED} single blocks on ${name}, ${tokens} text and ${tokens} image tokens, ${dtype}; weights made up, and rounded to four bits, as they are read.`,
+    'weights    s all staying   s none staying   predicted   overhead   GFLOP/s   MB/s brought',
+  ];
+  const predicted: string[] = [];
+  for (const weights of ['int4', dtype] as const) {
+    try {
+      const timed = await timer.timeStreaming({ kind: 'single', weights, shape, dtype }, STREAMED);
+      const { resident, streamed, expected, rates } = timed;
+      lines.push(
+        `${weights.padEnd(9)} ${seconds(resident).padStart(14)} ${seconds(streamed).padStart(16)} ${seconds(expected ?? NaN).padStart(11)} ${`${(100 * (streamed / resident - 1)).toFixed(0)} %`.padStart(10)} ${((rates.flopsPerSecond ?? NaN) / 1e9).toFixed(1).padStart(9)} ${mega(rates.bytesPerSecond ?? NaN).padStart(14)}`,
+      );
+      predicted.push(...stepLines(weights, rates));
+    } catch (error) {
+      lines.push(`${weights.padEnd(9)} not timed: ${String(error)}`);
+    }
+  }
+  return [...lines, 'Predicted steps at these speeds:', STEP_HEAD, ...predicted];
+}
+
+const STEP_HEAD =
+  'size      weights   GB for blocks   double, single staying   GB brought a step   s a step   s of arithmetic';
+
+/** What a step takes where so many bytes are there for blocks. */
+function stepLines(weights: Weights, rates: Rates): readonly string[] {
+  return Object.entries(SIZES).flatMap(([size, shape]) => {
+    const [double, single] = KINDS.map((kind) => blockCost(blockGraph(form(kind, weights, shape))));
+    if (double === undefined || single === undefined) return [];
+    const sizes: BlockSizes = {
+      doubleBlock: double.weightBytes,
+      doubleBrought: double.weightBytes,
+      doubleBlocks: COUNTS.double,
+      doubleFlops: double.flops,
+      singleBlock: single.weightBytes,
+      singleBrought: single.weightBytes,
+      singleBlocks: COUNTS.single,
+      singleFlops: single.flops,
+    };
+    const all = COUNTS.double * double.weightBytes + COUNTS.single * single.weightBytes;
+    return ROOMS.filter((room) => room === Infinity || room < all).map((room) => {
+      const stay = chooseResidents(sizes, room, rates);
+      const blocks = stepBlocks(sizes, stay);
+      const { seconds: step = NaN, computing = NaN } = predictStep(blocks, rates) ?? {};
+      return `${size.padEnd(9)} ${weights.padEnd(9)} ${(room === Infinity ? 'enough' : giga(room)).padStart(13)} ${`${stay.double}, ${stay.single}`.padStart(24)} ${giga(broughtBytes(blocks)).padStart(19)} ${seconds(1000 * step).padStart(10)} ${seconds(1000 * computing).padStart(17)}`;
+    });
+  });
+}
+
 async function openTimer({ tokens, backend }: FluxBenchOptions): Promise<Timer> {
   const count = tokens === undefined ? undefined : Number(tokens);
   if (count !== undefined && !(Number.isInteger(count) && count > 0))
@@ -145,6 +218,7 @@ async function cpuTimer(tokens = 32): Promise<Timer> {
     dtype: 'float32',
     tokens,
     time: (block) => timeBlock(runtime, { ...block, dialect: wasmDialect }, 1),
+    timeStreaming: (block, blocks) => timeStreaming(runtime, { ...block, dialect: wasmDialect }, blocks),
     dispose: () => runtime.dispose(),
   };
 }
@@ -171,6 +245,11 @@ async function gpuTimer(tokens = 512): Promise<Timer> {
         shape,
         dtype,
       }),
+    timeStreaming: ({ kind, weights, shape, dtype }, count) =>
+      page.evaluate(([block, blocks]) => (Reflect.get(globalThis, 'flux') as FluxBench).timeStreaming(block, blocks), [
+        { kind, weights, shape, dtype },
+        count,
+      ] as const),
     async dispose() {
       await page.evaluate(() => (Reflect.get(globalThis, 'flux') as FluxBench).dispose());
       await served.close();

@@ -158,4 +158,3 @@ function randomBytes(type: FileType): Uint8Array<ArrayBuffer> {
 }
 
 Object.assign(globalThis, { openLoadBench: openBench });
-export type OpenLoadBench = typeof openBench;

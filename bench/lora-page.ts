@@ -190,4 +190,3 @@ function makeUpChange(kind: string, { name, tensors, value }: Weight, strength: 
 }
 
 Object.assign(globalThis, { openLoraBench: openBench });
-export type OpenLoraBench = typeof openBench;

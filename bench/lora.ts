@@ -2,24 +2,11 @@
  * @file What it costs to apply, change and remove a LoRA on a UNet with layers of Stable Diffusion 1.5's sizes, against loading the UNet. Bytes and counts
  * hold anywhere. Times are of a software adapter, where the GPU's arithmetic runs on the CPU.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { chromium, type CDPSession, type Page } from 'playwright';
-import { findOrInstallChromium } from '../scripts/chromium.mjs';
-import { openServedPage } from '../scripts/lib/served-page.js';
+import type { CDPSession } from 'playwright';
 import { watchHeap } from './heap.js';
-import type { Bench, OpenLoraBench, Step } from './lora-page.js';
-
-const CONFIG = '/test/golden/published/sd15-unet.json';
-/** Layers of their real sizes, but half as many, and without the last level: what is compared grows alike. */
-const OVERRIDES = {
-  block_out_channels: [320, 640, 1280],
-  layers_per_block: 1,
-  down_block_types: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'],
-  up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
-};
+import type { Bench, Step } from './lora-page.js';
+import { openUNetBench, SMALL_UNET, type UNetBench } from './unet-bench.js';
 
 type Method = Exclude<keyof Bench, 'dispose'>;
 
@@ -30,29 +17,11 @@ interface Measured {
 }
 
 export async function benchLora(): Promise<readonly string[]> {
-  const served = await openServedPage({});
-  const profile = await mkdtemp(join(tmpdir(), 'darkroom-profile-'));
-  // With a profile on the disk, as visitors have: a private window keeps all Blobs in memory, 2 GB at most.
-  const browser = await chromium.launchPersistentContext(profile, {
-    headless: true,
-    args: ['--no-sandbox', '--enable-unsafe-webgpu'],
-    executablePath: await findOrInstallChromium(),
-  });
+  const bench = await openUNetBench('/bench/lora-page.ts', 'openLoraBench', SMALL_UNET);
   try {
-    const page = await browser.newPage();
-    await page.goto(new URL('/scripts/page/', served.url).href);
-    await page.addScriptTag({ type: 'module', url: '/bench/lora-page.ts' });
-    await page.waitForFunction(() => 'openLoraBench' in globalThis);
-    await page.evaluate(
-      async ([url, overrides]) => {
-        const open = Reflect.get(globalThis, 'openLoraBench') as OpenLoraBench;
-        Object.assign(globalThis, { lora: await open(url, overrides) });
-      },
-      [CONFIG, OVERRIDES] as const,
-    );
-    const devtools = await page.context().newCDPSession(page);
+    const devtools = await bench.page.context().newCDPSession(bench.page);
     const measure = (method: Method, ...args: readonly unknown[]): Promise<Measured> =>
-      measureStep(page, devtools, method, args);
+      measureStep(bench, devtools, method, args);
 
     const load = await measure('load', 8);
     const linear = [
@@ -67,8 +36,8 @@ export async function benchLora(): Promise<readonly string[]> {
       await measure('adapt', 'kernels', 0.5),
       await measure('adapt', 'none', 0),
     ];
-    const counts = await call<ReturnType<Bench['counts']>>(page, 'counts');
-    await page.evaluate(() => (Reflect.get(globalThis, 'lora') as Bench).dispose());
+    const counts = await bench.call<ReturnType<Bench['counts']>>('counts' satisfies Method);
+    await bench.call('dispose' satisfies keyof Bench);
     const group = (name: 'all' | 'linear' | 'kernels'): string =>
       `${counts[name].weights} weights of ${megabytes(counts[name].bytes)}`;
     return [
@@ -78,27 +47,17 @@ export async function benchLora(): Promise<readonly string[]> {
       ...[load, ...linear, ...kernels].map((measured) => row(measured, load)),
     ];
   } finally {
-    await browser.close();
-    await served.close();
-    await rm(profile, { recursive: true });
+    await bench.close();
   }
 }
 
-function call<T>(page: Page, method: Method, args: readonly unknown[] = []): Promise<T> {
-  return page.evaluate(
-    ([name, values]) =>
-      (Reflect.get(globalThis, 'lora') as Record<string, (...a: readonly unknown[]) => unknown>)[name]?.(...values),
-    [method, args] as const,
-  ) as Promise<T>;
-}
-
 async function measureStep(
-  page: Page,
+  bench: UNetBench,
   devtools: CDPSession,
   method: Method,
   args: readonly unknown[],
 ): Promise<Measured> {
-  const { result, heapBytes } = await watchHeap(devtools, () => call<Step>(page, method, args));
+  const { result, heapBytes } = await watchHeap(devtools, () => bench.call<Step>(method, ...args));
   return { step: result, heapBytes };
 }
 

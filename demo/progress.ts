@@ -5,6 +5,7 @@ import { announce, find } from './dom.js';
 const STAGES = {
   queue: 'Waiting for the picture before this one',
   download: 'Fetching the model',
+  convert: 'Rounding the weights, once',
   load: 'Loading the model',
   compile: 'Preparing the programs for this device',
   text: 'Reading the prompt',

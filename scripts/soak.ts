@@ -13,7 +13,8 @@ import type { SoakPage } from './page/soak.js';
 const USAGE = `Usage: npm run soak -- [options]
   --pictures N   pictures to make (default: 200)
   --minutes M    begin no picture, and no download, after so long (default: no end)
-  --models SET   tiny: several models and all kinds of add-ons; micro: the smallest (default: tiny on wasm, micro on webgpu)
+  --models SET   tiny: several models and all kinds of add-ons; flux: of these FLUX.1 alone; micro: the smallest
+                 (default: tiny on wasm, micro on webgpu)
   --seed S       a whole number; the same makes the same pictures in the same order (default: 1)
   --backend B    wasm (Node, the default) or webgpu (headless Chromium)
   --downloads N  downloads from a misbehaving server onto a failing disk, besides (default: 0)`;

@@ -12,8 +12,10 @@ import { decodeWithCanvas } from '../src/image/decode.js';
 import { encodeWithCanvas } from '../src/image/encode.js';
 import { DEFAULT_MODEL } from '../src/models/bundled.js';
 import { CLIP_TOKENIZER_FILES } from '../src/models/clip-tokenizer.js';
-import { bundledRegistry, register, resolve, type ModelRegistry, type ResolvedModel } from '../src/models/registry.js';
+import { bundledRegistry, register, type ModelRegistry, type ResolvedModel } from '../src/models/registry.js';
 import { createEngine, type Engine } from '../src/pipeline/engine.js';
+import { openTree } from '../src/pipeline/open-tree.js';
+import type { OnBusy } from '../src/runtime/busy.js';
 import { createIndexedDbMemo } from '../src/runtime/memo.js';
 import { loadOrtInBrowser } from '../src/runtime/ort.js';
 
@@ -26,7 +28,8 @@ export interface Parts {
   registerModel(model: WireModel): void;
 }
 
-export function makeParts(options: WorkerOptions): Parts {
+/** @param onBusy told before and after calls that may block this thread */
+export function makeParts(options: WorkerOptions, onBusy: OnBusy): Parts {
   const { backend, strictGpu, keepModels, authorization, memoryBudgetBytes } = options;
   const plain: HttpDeps = { fetch: (url, init) => fetch(url, init) };
   const withLogin: HttpDeps = { ...plain, authorization };
@@ -35,12 +38,13 @@ export function makeParts(options: WorkerOptions): Parts {
   const models = createBrowserStore(withLogin);
   let registry = options.models.reduce(add, bundledRegistry());
 
-  /** Models over the network are kept, where the browser lets us; others are where they are. */
+  /** Models over the network are kept, where the browser lets us; others are where they are, and what is made of them is kept. */
   const treeOf = ({ reference, source }: ResolvedModel): FileTree => {
-    if (!keepModels || source.kind !== 'url' || !/^https?:/.test(source.url)) {
-      return modelTree(reference, source, withLogin);
+    if (keepModels && source.kind === 'url' && /^https?:/.test(source.url)) {
+      return models.tree(source.url, { title: reference });
     }
-    return models.tree(source.url, { title: reference });
+    const tree = modelTree(reference, source, withLogin);
+    return keepModels ? models.beside(reference, tree) : tree;
   };
   const engine = createEngine({
     runtime: {
@@ -49,16 +53,9 @@ export function makeParts(options: WorkerOptions): Parts {
       loadOrt: loadOrtInBrowser,
       gpu: navigator.gpu, // typed as always there; it is not in every browser
       memo: createIndexedDbMemo(),
+      onBusy,
     },
-    openTree: (model, wanted) => {
-      const about = resolve(registry, model, wanted);
-      const tree = treeOf(about);
-      const companions = about.companions.map((companion) => treeOf(resolve(registry, companion)));
-      const close = (): void => {
-        for (const each of [tree, ...companions]) each.close?.();
-      };
-      return { ...tree, close, about, clipTokenizer, companions };
-    },
+    openTree: (model, wanted) => openTree({ registry, treeOf, clipTokenizer }, model, wanted),
     encodePicture: encodeWithCanvas,
     pictures: { fetch: plain.fetch, decodePicture: decodeWithCanvas, images },
     newUUID: () => crypto.randomUUID(),

@@ -1,6 +1,7 @@
 /** @file The pipeline worker: exposes the engine and what is kept in the browser through comlink. */
 import { expose, releaseProxy, type Remote } from 'comlink';
 import { fail, toWireErrors } from '../src/base/errors.js';
+import { busyNotice } from '../src/client/busy-notice.js';
 import { holdLifeLock } from '../src/client/life-lock.js';
 import type { PipelineWorker, Settled, WireEvent } from '../src/client/wire.js';
 import { watchDownloads } from '../src/pipeline/download-progress.js';
@@ -12,6 +13,11 @@ let parts: Parts | undefined;
 function started(): Parts {
   if (parts === undefined) throw fail('internalError', 'The worker was not started.');
   return parts;
+}
+
+/** To the client, which takes silence for death when this thread is not in a call that may block it. */
+function sayBusy(busy: boolean): void {
+  self.postMessage(busyNotice(busy));
 }
 
 /** comlink drops the fields of thrown errors, so nothing is thrown across the border. */
@@ -27,7 +33,7 @@ const worker: PipelineWorker = {
   start: (options) =>
     settle(async () => {
       if (options.lifeLock !== undefined) await holdLifeLock(options.lifeLock);
-      parts = makeParts(options);
+      parts = makeParts(options, sayBusy);
       return parts.engine.start();
     }),
   registerModel: (model) => settle(() => started().registerModel(model)),
@@ -68,3 +74,4 @@ const worker: PipelineWorker = {
 };
 
 expose(worker);
+sayBusy(false);

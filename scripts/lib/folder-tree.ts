@@ -1,8 +1,9 @@
 /** @file A model on disk, a folder or one file, as a `FileTree`, for the command line and the tests. */
-import { statSync } from 'node:fs';
+import { statSync, type Stats } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { fail, throwIfAborted } from '../../src/base/errors.js';
+import { sampledIdentity } from '../../src/assets/file-identity.js';
 import type { ByteSource, FileTree } from '../../src/assets/source.js';
 import { pathSegments, checkRange } from '../../src/assets/byte-source.js';
 
@@ -19,7 +20,7 @@ export function folderTree(path: string): FileTree {
     async open(inside) {
       const file = join(root, ...pathSegments(inside));
       const info = await stat(file).catch(() => undefined);
-      return info?.isFile() === true ? diskSource(`${name}/${inside}`, file, info.size) : undefined;
+      return info?.isFile() === true ? diskSource(`${name}/${inside}`, file, info) : undefined;
     },
     async list() {
       const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -31,10 +32,11 @@ export function folderTree(path: string): FileTree {
   };
 }
 
-function diskSource(name: string, file: string, size: number): ByteSource {
-  return {
+function diskSource(name: string, file: string, { size, mtimeMs }: Stats): ByteSource {
+  const source: ByteSource = {
     name,
     size,
+    identity: (signal) => sampledIdentity([file, mtimeMs], size, (start, end) => source.read(start, end, signal)),
     async read(start, end, signal, onBytes) {
       checkRange(name, size, start, end);
       throwIfAborted(signal);
@@ -51,4 +53,5 @@ function diskSource(name: string, file: string, size: number): ByteSource {
       }
     },
   };
+  return source;
 }

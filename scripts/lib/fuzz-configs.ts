@@ -1,11 +1,21 @@
 /** @file Fuzz targets: the JSON files of a model (configs of its networks, its scheduler) and its tokenizer's files. */
 import { memoryTree } from '../../src/assets/file-tree.js';
 import { readTokenizerFiles } from '../../src/assets/tokenizer-files.js';
+import {
+  fluxDoubleBlockGraph,
+  fluxEmbedderGraph,
+  fluxOutputGraph,
+  fluxSingleBlockGraph,
+} from '../../src/graphs/flux.js';
+import { t5BlockGraph } from '../../src/graphs/t5.js';
 import { parseClipTextConfig } from '../../src/models/configs/clip-text.js';
 import { parseControlNetConfig } from '../../src/models/configs/controlnet.js';
+import { parseFluxTransformerConfig, type FluxTransformerConfig } from '../../src/models/configs/flux-transformer.js';
 import { parseSchedulerConfig } from '../../src/models/configs/scheduler.js';
+import { parseT5Config, type T5Config } from '../../src/models/configs/t5.js';
 import { parseUNetConfig, type UNetEncoderConfig } from '../../src/models/configs/unet.js';
 import { parseVaeConfig, vaeScaleFactor, type VaeConfig } from '../../src/models/configs/vae.js';
+import { wasmDialect } from '../../src/onnx/dialects/wasm.js';
 import { SCHEDULER_NAMES } from '../../src/request/scheduler-names.js';
 import { createSampler, type Sampler } from '../../src/sampling/index.js';
 import { createClipTokenizer, type ClipTokenizer } from '../../src/text/clip-tokenizer.js';
@@ -27,9 +37,11 @@ export function jsonOf({ read }: Golden, path: string): unknown {
 /** The configs of the published models, as diffusers and transformers write them. */
 const PUBLISHED = {
   unet: ['sd15-unet', 'sd21-unet', 'sdxl-unet', 'sdxl-refiner-unet', 'sd15-lcm-unet'],
-  vae: ['sd-vae', 'sdxl-vae', 'taesd'],
+  vae: ['sd-vae', 'sdxl-vae', 'taesd', 'flux-vae'],
   clip: ['clip-l', 'clip-h', 'clip-g'],
   controlnet: ['sd15-controlnet', 'sdxl-controlnet'],
+  transformer: ['flux-dev'],
+  t5: ['t5-xxl-encoder'],
 } as const;
 
 export function configTargets(golden: Golden): readonly Target[] {
@@ -65,9 +77,55 @@ export function configTargets(golden: Golden): readonly Target[] {
       sizes('hint channels', config.hintChannels);
       must(config.conditioningChannels >= 1 && config.conditioningChannels <= 3, () => 'conditioning channels');
     }),
+    target('transformer', parseFluxTransformerConfig, checkFlux),
+    target('t5', parseT5Config, checkT5),
     schedulerTarget(golden),
     tokenizerTarget(golden),
   ];
+}
+
+/** All that its graphs are written with. A block is written once for its kind, at two tokens of text and of the image. */
+export function checkFlux(config: FluxTransformerConfig): void {
+  const { heads, headDim, ropeAxes } = config;
+  sizes('sizes', [
+    config.inChannels,
+    config.outChannels,
+    headDim,
+    heads,
+    config.textDim,
+    config.pooledDim,
+    ...ropeAxes,
+  ]);
+  few('blocks', config.doubleBlocks + config.singleBlocks, 2000);
+  must(
+    ropeAxes.reduce((sum, axis) => sum + axis, 0) === headDim,
+    () => `axes ${ropeAxes.join()} in heads of ${headDim}`,
+  );
+  must(
+    ropeAxes.every((axis) => axis % 2 === 0),
+    () => `odd axes ${ropeAxes.join()}`,
+  );
+  const options = { dialect: wasmDialect, dtype: 'float32' } as const;
+  const shape = { textTokens: 2, imageTokens: 2 };
+  for (const write of [fluxEmbedderGraph, fluxDoubleBlockGraph, fluxSingleBlockGraph, fluxOutputGraph])
+    must(write(config, shape, options).weights.length > 0, () => 'a graph without weights');
+}
+
+export function checkT5(config: T5Config): void {
+  sizes('sizes', [config.vocabSize, config.width, config.headDim, config.heads, config.feedForwardWidth]);
+  few('layers', config.layers);
+  few('buckets', config.buckets);
+  must(
+    config.buckets % 2 === 0 && config.maxDistance > config.buckets / 4,
+    () => `${config.buckets} buckets to ${config.maxDistance}`,
+  );
+  must(config.eps >= 0 && config.eps <= 1, () => `epsilon ${config.eps}`);
+  for (const id of [config.padTokenId, config.eosTokenId])
+    must(id >= 0 && id < config.vocabSize, () => `token ${id} of ${config.vocabSize}`);
+  must(
+    t5BlockGraph(config, 2, { dialect: wasmDialect, dtype: 'float32' }).weights.length > 0,
+    () => 'a graph without weights',
+  );
 }
 
 function checkUNet(config: UNetEncoderConfig): void {

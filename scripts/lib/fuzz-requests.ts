@@ -1,4 +1,9 @@
 /** @file Fuzz targets: requests in the wire form and as the library's functions take them. */
+import type { ModelDefaults } from '../../src/models/card.js';
+import { parseFluxTransformerConfig } from '../../src/models/configs/flux-transformer.js';
+import { parseVaeConfig } from '../../src/models/configs/vae.js';
+import { makeFluxPlan, type PlannedFlux } from '../../src/pipeline/flux/plan.js';
+import type { Plan } from '../../src/pipeline/plan.js';
 import { parseRequest } from '../../src/request/facade.js';
 import { SCHEDULER_NAMES } from '../../src/request/scheduler-names.js';
 import type { ImageInferenceTask, Task } from '../../src/request/task.js';
@@ -56,11 +61,88 @@ function anyTask(random: Random): Readonly<Record<string, unknown>> {
           ? { outputType: 'base64Data', outputFormat: 'WEBP', outputQuality: 95, includeCost: true }
           : {}),
         ...(random.chance(0.2) ? { seedImage: PICTURE, strength: 0.5 } : {}),
+        ...(random.chance(0.3)
+          ? { trueCFGScale: random.pick([1, 1.5, 20]), maxSequenceLength: random.pick([1, 64, 512]) }
+          : {}),
       };
   }
 }
 
+/** A FLUX.1 model, dev or schnell, as far as a planner looks into it. */
+function fluxModel(guidanceEmbeds: boolean, defaults: ModelDefaults): PlannedFlux {
+  const vae = parseVaeConfig({
+    _class_name: 'AutoencoderKL',
+    latent_channels: 16,
+    block_out_channels: [32, 32, 32, 32],
+  });
+  const card = { air: 'a', name: 'A', family: 'flux', defaults, latentRgb: { factors: [], bias: [0, 0, 0] } } as const;
+  return {
+    architecture: 'flux',
+    card,
+    transformer: { config: parseFluxTransformerConfig({ guidance_embeds: guidanceEmbeds }) },
+    vae: { config: vae },
+  };
+}
+
+/** Requests for FLUX.1, as far as the plan: all that decides the picture. */
+const fluxRequest: Target = {
+  kind: 'flux-request',
+  run(random) {
+    const request = {
+      positivePrompt: 'a red fox',
+      model: 'flux',
+      width: 64 * (2 + random.int(31)),
+      height: 64 * (2 + random.int(31)),
+      seed: random.pick([1, 2 ** 53 - 1, '9223372036854775807']),
+      ...(random.chance(0.5) ? { trueCFGScale: random.pick([1, 1.01, 4, 20]) } : {}),
+      ...(random.chance(0.5) ? { negativePrompt: 'blurry' } : {}),
+      ...(random.chance(0.5) ? { maxSequenceLength: random.pick([1, 2, 256, 512]) } : {}),
+      ...(random.chance(0.5) ? { CFGScale: random.pick([0, 1, 3.5, 50]), steps: 1 + random.int(100) } : {}),
+      ...(random.chance(0.3) ? { scheduler: random.pick(SCHEDULER_NAMES), numberResults: 1 + random.int(20) } : {}),
+      ...(random.chance(0.2) ? { lora: [{ model: 'l', weight: random.pick([0, 1, -4]) }], clipSkip: 1 } : {}),
+    };
+    const model = fluxModel(
+      random.chance(0.5),
+      random.chance(0.3) ? { width: 8 * (1 + random.int(200)), steps: 7 } : {},
+    );
+    return judge(
+      () => {
+        const task = parseRequest(random.chance(0.1) ? request : mutateJson(request, random), {
+          newUUID: () => UUIDS[0],
+          model: 'flux',
+        });
+        return task.taskType === 'imageInference' ? makeFluxPlan(task, model, () => 5n) : undefined;
+      },
+      (plan) => {
+        if (plan !== undefined) checkFluxPlan(plan);
+      },
+    );
+  },
+};
+
+function checkFluxPlan(plan: Plan): void {
+  const { width, height, latent, steps, CFGScale, flux, seeds, guided, lora } = plan;
+  for (const side of [width, height]) must(side % 16 === 0 && side >= 16, () => `a side of ${side}`);
+  must(latent.width === width / 8 && latent.height === height / 8, () => `latents of ${latent.width}×${latent.height}`);
+  must(
+    Number.isInteger(steps) && steps >= 1 && steps <= 100 && Number.isFinite(CFGScale),
+    () => `${steps} steps, guidance ${CFGScale}`,
+  );
+  must(flux !== undefined && flux.textTokens >= 1 && flux.textTokens <= 512, () => `${flux?.textTokens} tokens`);
+  must(guided === (flux?.trueCFGScale !== undefined), () => `guided: ${guided}, by ${flux?.trueCFGScale}`);
+  must(plan.negativePrompt === undefined || guided, () => 'a negative prompt without guidance');
+  must(
+    seeds.length >= 1 && seeds.length <= 20 && seeds.every((seed) => seed >= 1n && seed < 2n ** 63n),
+    () => `seeds ${seeds.join()}`,
+  );
+  must(
+    lora.every(({ weight }) => weight !== 0),
+    () => 'a LoRA without effect',
+  );
+}
+
 export const requestTargets: readonly Target[] = [
+  fluxRequest,
   {
     kind: 'tasks',
     run(random) {
@@ -115,6 +197,8 @@ function checkInference(task: ImageInferenceTask): void {
   inside('numberResults', task.numberResults, 1, 20);
   inside('outputQuality', task.outputQuality, 20, 99);
   inside('strength', task.strength, 0, 1, false);
+  inside('trueCFGScale', task.trueCFGScale, 1, 20, false);
+  inside('maxSequenceLength', task.maxSequenceLength, 1, 512);
   for (const { weight } of [...task.lora, ...task.embeddings]) inside('weight', weight, -4, 4, false);
   must(seed === undefined || (seed >= 1n && seed < 2n ** 63n), () => `seed ${seed}`);
   const length = [...task.positivePrompt].length;

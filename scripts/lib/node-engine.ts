@@ -8,20 +8,16 @@ import { createMemoryDriver } from '../../src/assets/image-drivers.js';
 import { createImagePins } from '../../src/assets/image-pins.js';
 import { createImageStore, defaultLimitBytes } from '../../src/assets/image-store.js';
 import type { FileTree } from '../../src/assets/source.js';
+import type { ModelStore } from '../../src/assets/store/model-store.js';
 import { fail } from '../../src/base/errors.js';
 import type { DecodePicture } from '../../src/image/decode.js';
 import type { EncodePicture } from '../../src/image/encode.js';
 import { MAX_PIXELS } from '../../src/image/read-picture.js';
 import { DEFAULT_MODEL } from '../../src/models/bundled.js';
-import {
-  bundledRegistry,
-  register,
-  resolve,
-  type ModelRegistry,
-  type ResolvedModel,
-} from '../../src/models/registry.js';
+import { bundledRegistry, register, type ModelRegistry, type ResolvedModel } from '../../src/models/registry.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
 import type { ModelTree } from '../../src/pipeline/library.js';
+import { openTree } from '../../src/pipeline/open-tree.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { fileWithConfigs } from './file-with-configs.js';
 import { folderTree } from './folder-tree.js';
@@ -40,9 +36,11 @@ export interface NodeEngineOptions {
   readonly base?: string;
   /** Bytes that a request may take; default: what there is. */
   readonly memoryBudgetBytes?: number;
+  /** Where models that come over the network are kept, and what is made of any; default: nowhere. */
+  readonly store?: ModelStore;
 }
 
-export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes }: NodeEngineOptions): Engine {
+export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes, store }: NodeEngineOptions): Engine {
   const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
     (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }, details[name]),
     bundledRegistry(),
@@ -50,13 +48,18 @@ export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes
   return createEngine({
     runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
     openTree(name, wanted): ModelTree {
-      const about = resolve(registry, name, wanted);
-      const companions = about.companions.map((companion) => treeOf(resolve(registry, companion)));
-      const tree = treeOf(about);
-      const given = base === undefined || tree.file === undefined ? undefined : folderTree(base);
-      return given === undefined
-        ? { ...tree, about, clipTokenizer, companions }
-        : { ...fileWithConfigs(tree, given), about, clipTokenizer, companions: [given] };
+      const opened = openTree({ registry, treeOf: (model) => treeOf(model, store), clipTokenizer }, name, wanted);
+      if (base === undefined || opened.file === undefined) return opened;
+      const { about, derived } = opened;
+      const given = folderTree(base);
+      const kept = { ...(derived && { derived }), close: () => opened.close?.() };
+      return {
+        ...fileWithConfigs(opened, given),
+        ...kept,
+        ...(about && { about }),
+        clipTokenizer,
+        companions: [given],
+      };
     },
     encodePicture,
     pictures: {
@@ -77,9 +80,14 @@ export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes
   });
 }
 
-function treeOf({ source, reference }: ResolvedModel): FileTree {
-  const onDisk = source.kind === 'url' && source.url.startsWith('file:');
-  return onDisk ? diskTree(fileURLToPath(source.url)) : modelTree(reference, source, { fetch });
+function treeOf({ source, reference }: ResolvedModel, store: ModelStore | undefined): FileTree {
+  if (source.kind === 'url' && source.url.startsWith('file:')) {
+    const tree = diskTree(fileURLToPath(source.url));
+    return store?.beside(reference, tree) ?? tree;
+  }
+  return store !== undefined && source.kind === 'url'
+    ? store.tree(source.url, { title: reference })
+    : modelTree(reference, source, { fetch });
 }
 
 /** @throws missingModelFile when there is neither a folder nor a file */

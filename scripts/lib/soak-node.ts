@@ -14,7 +14,7 @@ import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { writeMicroControlNet, writeMicroLora, writeMicroModel } from '../../test/micro-model.js';
 import { folderTree } from './folder-tree.js';
 import { BUNDLED_MODEL } from './node-engine.js';
-import { BUNDLED, MICRO_MODELS, SOAK_GUIDE, SOAK_MODELS, type SoakSet } from './soak-plan.js';
+import { aboutSoak, BUNDLED, MICRO_MODELS, SOAK_GUIDE, SOAK_MODELS, type SoakSet } from './soak-plan.js';
 import { soakPictures, type Measured, type SoakOptions, type SoakResult } from './soak-pictures.js';
 
 export const GOLDEN = join(import.meta.dirname, '../../test/golden');
@@ -43,7 +43,7 @@ export async function soakInNode(options: SoakRequest): Promise<SoakResult> {
 export async function soakFolders(
   set: SoakSet,
 ): Promise<{ readonly folders: Readonly<Record<string, string>>; remove(): Promise<void> }> {
-  if (set === 'tiny') {
+  if (set !== 'micro') {
     const golden = Object.entries(SOAK_MODELS).map(([name, path]) => [name, join(GOLDEN, path)] as const);
     return { folders: { ...Object.fromEntries(golden), [BUNDLED]: BUNDLED_MODEL }, remove: () => Promise.resolve() };
   }
@@ -62,7 +62,7 @@ function createSoakEngine(folders: Readonly<Record<string, string>>): Engine {
     Promise.reject(fail('unsupportedParameter', 'The soak needs no pictures but PNG.'));
   return createEngine({
     runtime: { backend: 'wasm', loadOrt: loadOrtInNode },
-    openTree: (name) => folderTree(folders[name] ?? name),
+    openTree: (name) => ({ ...folderTree(folders[name] ?? name), ...aboutSoak(name) }),
     encodePicture: refuse,
     pictures: {
       fetch: refuse,

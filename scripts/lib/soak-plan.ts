@@ -1,11 +1,14 @@
 /** @file What a soak asks for: tasks of changing models, sizes, schedulers, add-ons and counts, decided by chance that a seed repeats. Data only. */
+import type { ResolvedModel } from '../../src/models/registry.js';
 import type { Random } from './fuzz-random.js';
 
-/** `tiny`: several models and every kind of add-on. `micro`: one model as small as can be, for software adapters. */
-export const SOAK_SETS = ['tiny', 'micro'] as const;
+/**
+ * `tiny`: several models and every kind of add-on. `flux`: of these FLUX.1 alone. `micro`: one model as small as can be, for software adapters.
+ */
+export const SOAK_SETS = ['tiny', 'flux', 'micro'] as const;
 export type SoakSet = (typeof SOAK_SETS)[number];
 
-/** Name in requests → path in the tests' folder `golden`, of the set `tiny`. The bundled model comes besides. */
+/** Name in requests → path in the tests' folder `golden`, of the sets `tiny` and `flux`. The bundled model comes besides. */
 export const SOAK_MODELS: Readonly<Record<string, string>> = {
   'sd15-tiny': 'models/sd15-tiny',
   'lcm-tiny': 'models/lcm-tiny',
@@ -17,7 +20,28 @@ export const SOAK_MODELS: Readonly<Record<string, string>> = {
   zxstyle: 'models/zxstyle',
   'vae-sd15-b': 'models/vae-sd15-b',
   'vae-taesd': 'models/vae-taesd',
+  'flux-dev-tiny': 'models/flux-dev-tiny',
+  'flux-4-bits': 'models/flux-dev-tiny',
+  'flux-8-bits': 'models/flux-dev-tiny',
+  'flux-lora': 'models/flux-lora-kohya-all',
 };
+
+/** What the weights of some of them are rounded to. */
+const WEIGHT_BITS: Readonly<Record<string, 4 | 8>> = {
+  'flux-4-bits': 4,
+  'flux-8-bits': 8,
+};
+
+/** What the registry says of a model of the soak, for its tree. */
+export function aboutSoak(name: string): { readonly about?: ResolvedModel } {
+  const weightBits = WEIGHT_BITS[name];
+  if (weightBits === undefined) return {};
+  const source = { kind: 'url', url: name } as const; // read by nobody: the tree is there
+  return {
+    about: { key: name, reference: name, source, card: {}, overrides: { weightBits }, companions: [], warnings: [] },
+  };
+}
+const FLUX = ['flux-dev-tiny', 'flux-4-bits', 'flux-8-bits'] as const;
 
 /** Names of the set `micro`, whose files are written anew each time. */
 export const MICRO_MODELS = ['micro', 'micro-lora', 'micro-control'] as const;
@@ -55,6 +79,7 @@ const REFERENCE: SoakTask = {
 
 export const REFERENCES = {
   tiny: REFERENCE,
+  flux: { ...REFERENCE, model: 'flux-dev-tiny', scheduler: 'Default' },
   micro: { ...REFERENCE, model: 'micro', steps: 1 },
 } as const satisfies Record<SoakSet, SoakTask>;
 
@@ -73,7 +98,18 @@ const SIZES = [128, 192, 256] as const;
 
 /** @param nth kinds of tasks come in turn, so that all were seen after so many @param guide a picture as a data URI */
 export function planSoak(set: SoakSet, random: Random, nth: number, guide: string): Planned {
-  return set === 'micro' ? planMicro(random, guide) : planTiny(random, nth, guide);
+  switch (set) {
+    case 'micro':
+      return planMicro(random, guide);
+    case 'flux':
+      return planFlux(random, nth);
+    case 'tiny':
+      return nth % FLUX_EVERY === FLUX_EVERY - 1
+        ? planFlux(random, Math.floor(nth / FLUX_EVERY))
+        : planTiny(random, nth, guide);
+    default:
+      return set satisfies never;
+  }
 }
 
 function planMicro(random: Random, guide: string): Planned {
@@ -96,6 +132,28 @@ function planMicro(random: Random, guide: string): Planned {
 
 function abort(random: Random): number | undefined {
   return random.chance(0.25) ? 1 + random.int(12) : undefined;
+}
+
+/** Of the tasks of `tiny`, each so many-th is one of FLUX.1. */
+const FLUX_EVERY = 4;
+
+/** Floats and few bits, with and without a LoRA, true guidance and short texts. */
+function planFlux(random: Random, nth: number): Planned {
+  const trueGuidance = { trueCFGScale: 2, negativePrompt: 'blurry' };
+  const task: SoakTask = {
+    ...TASK,
+    model: FLUX[nth % FLUX.length] ?? FLUX[0],
+    width: random.pick(SIZES),
+    height: random.pick(SIZES),
+    steps: 1 + random.int(3),
+    seed: 1 + random.int(1000),
+    numberResults: random.pick([1, 1, 2]),
+    scheduler: random.pick(['Default', 'Euler', 'DPM++ 2M SDE']),
+    ...(random.chance(0.3) ? trueGuidance : {}),
+    ...(random.chance(0.4) ? { maxSequenceLength: random.pick([16, 64]) } : {}),
+    ...lora(random, ['flux-lora']),
+  };
+  return { task, abortAfter: abort(random) };
 }
 
 function planTiny(random: Random, nth: number, guide: string): Planned {

@@ -39,11 +39,17 @@ export interface EngineOptions {
   /** Key of a diffusers folder that models of one file take their configs, tokenizers and missing parts from. */
   readonly base?: string;
   readonly observeDevice?: (device: GPUDevice) => void;
+  /** What the registry says of a model, where that matters. */
+  readonly about?: (name: string) => Pick<ModelTree, 'about'>;
+  /** See `EngineDeps`. */
+  readonly spareBytes?: number | undefined;
+  readonly memoryBudgetBytes?: number | undefined;
 }
 
-export function createPageEngine({ backend, models, base, observeDevice }: EngineOptions): Engine {
+export function createPageEngine(options: EngineOptions): Engine {
+  const { backend, models, base, observeDevice, spareBytes, memoryBudgetBytes } = options;
   const openTree = (name: string): ModelTree => {
-    const tree = treeOf(folderUrl(models[name] ?? name));
+    const tree = { ...treeOf(folderUrl(models[name] ?? name)), ...options.about?.(name) };
     const given = base === undefined || tree.file === undefined ? undefined : treeOf(`${folderUrl(base)}/`);
     return given === undefined ? tree : { ...fileWithConfigs(tree, given), companions: [given] };
   };
@@ -71,6 +77,8 @@ export function createPageEngine({ backend, models, base, observeDevice }: Engin
     randomSeed: () => 1n,
     now: () => performance.now(),
     defaultModel: Object.keys(models)[0] ?? '',
+    spareBytes,
+    memoryBudgetBytes,
   });
 }
 
@@ -240,13 +248,43 @@ async function countBuffers(
   return { pictures, after, disposed: engine.memory() };
 }
 
-/** What one picture of 128×128 is predicted to take of the GPU's memory, and what its ledger counted. */
+/** A picture of 192×192, smaller ones until what they leave is too much and a new device is opened, and the first one again. */
+async function outgrow(model: string): Promise<{
+  /** SHA-256 of the files of the first picture and the last. */
+  readonly hashes: readonly string[];
+  /** What was held after each, the device's number with it. */
+  readonly held: readonly (readonly [device: number, bytes: number])[];
+}> {
+  let devices = 0;
+  const observeDevice = (): void => void devices++;
+  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model }, observeDevice, spareBytes: 0 });
+  const held: (readonly [number, number])[] = [];
+  const make = async (width: number, height: number): Promise<string> => {
+    let file: Uint8Array<ArrayBuffer> = new Uint8Array();
+    const { errors } = await engine.run([{ ...TASK, model, width, height, outputFormat: 'PNG' }], {
+      onEvent: (event) => void (event.kind === 'picture' && (file = event.picture.bytes)),
+    });
+    if (errors.length > 0) throw new Error(JSON.stringify(errors));
+    held.push([devices, engine.memory().gpuBytes]);
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', file));
+    return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  };
+  const first = await make(192, 192);
+  const smaller = [[192, 128], [128, 192], [128, 128], [256, 128], [128, 256]] as const; // prettier-ignore
+  for (const [width, height] of smaller) if (devices === 1) await make(width, height);
+  const last = await make(192, 192);
+  await engine.dispose();
+  return { hashes: [first, last], held };
+}
+
+/** What one picture of 128×128 is predicted to take of the GPU's memory, and what its ledger counted. @param memoryBudgetBytes that there are */
 async function measureMemory(
   model: string,
+  memoryBudgetBytes?: number,
 ): Promise<{ readonly predicted: Fit; readonly peakGpuBytes: number; readonly errors: readonly string[] }> {
-  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model } });
+  const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model }, memoryBudgetBytes });
   const task = [{ ...TASK, model }];
-  const predicted = await engine.willItFit(task);
+  const predicted = await engine.willItFit(task, memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes });
   const { errors } = await engine.run(task);
   const { peakGpuBytes } = engine.stats();
   await engine.dispose();
@@ -392,6 +430,7 @@ const harness = {
   createPageEngine,
   countBuffers,
   measureMemory,
+  outgrow,
   abortRun,
 };
 export type Harness = typeof harness;

@@ -1,6 +1,6 @@
 /** @file The soak inside headless Chromium, on the GPU. Heap sizes come from the driving script, which has the developer tools. */
 import { soakPictures, type Measured, type SoakResult } from '../lib/soak-pictures.js';
-import type { SoakSet } from '../lib/soak-plan.js';
+import { aboutSoak, type SoakSet } from '../lib/soak-plan.js';
 import type { Harness } from './harness.js';
 
 /**
@@ -9,6 +9,7 @@ import type { Harness } from './harness.js';
  */
 const ALLOWED = {
   tiny: { heapBytes: 3e6, gpuBytes: 10e6, gpuBuffers: 300 },
+  flux: { heapBytes: 3e6, gpuBytes: 10e6, gpuBuffers: 300 },
   micro: { heapBytes: 3e6, gpuBytes: 1e6, gpuBuffers: 60 },
 } as const satisfies Record<SoakSet, unknown>;
 
@@ -26,7 +27,7 @@ async function run(options: {
   readonly models: Readonly<Record<string, string>>;
 }): Promise<SoakResult> {
   const { createPageEngine } = Reflect.get(globalThis, 'harness') as Harness;
-  const engine = createPageEngine({ backend: 'webgpu', models: options.models });
+  const engine = createPageEngine({ backend: 'webgpu', models: options.models, about: aboutSoak });
   const measure = async (): Promise<Measured> => ({
     heapBytes: await (Reflect.get(globalThis, HEAP) as () => Promise<number>)(),
   });

@@ -1,5 +1,6 @@
 /** @file Byte sources over memory and over a Blob (also a picked File), and the checks that all sources share. */
 import { fail, throwIfAborted } from '../base/errors.js';
+import { sampledIdentity } from './file-identity.js';
 import type { ByteSource } from './source.js';
 
 /** A source over bytes in memory; reads are views, not copies. */
@@ -52,7 +53,14 @@ export function blobSource(
         throwIfAborted(signal);
         resolve(blob.slice(start, end));
       }),
+    ...(blob instanceof File ? { identity: () => identityOfFile(blob) } : {}),
   };
+}
+
+function identityOfFile(file: File): Promise<string> {
+  const read = async (start: number, end: number): Promise<Uint8Array> =>
+    new Uint8Array(await file.slice(start, end).arrayBuffer());
+  return sampledIdentity([file.name, file.lastModified], file.size, read);
 }
 
 /** Refuses a range that is not inside a file of `size` bytes. @throws invalidModelFile */

@@ -1,4 +1,5 @@
 /** @file Where kept pictures lie: IndexedDB, which all tabs of a site share, or this page's memory. Which of them go is decided elsewhere. */
+import type { PreProcessorType } from '../request/preprocessors.js';
 
 /** What is known of a kept picture without reading it. */
 export interface ImageInfo {
@@ -9,6 +10,8 @@ export interface ImageInfo {
   readonly height: number;
   /** Of the file. */
   readonly bytes: number;
+  /** Of guides that were drawn here, what drew them. */
+  readonly preProcessorType?: PreProcessorType;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   /** The same; pictures that were not used for long go first. */

@@ -4,6 +4,7 @@ import { detectFile } from '../models/detect.js';
 import type { ModelFamily } from '../models/families.js';
 import { parseAdapterConfig, type AdapterConfig } from '../models/lora/adapter-config.js';
 import type { NetworkWeights } from '../models/lora/addresses.js';
+import { productRankOf } from '../models/lora/form-shapes.js';
 import { showKey } from '../models/lora/keys.js';
 import { matchLora, type MatchedChange } from '../models/lora/match.js';
 import { parseJson } from './json.js';
@@ -37,7 +38,7 @@ export interface LoraChanges {
   readonly unmatched: readonly string[];
   /** Tensors without effect, which is no fault: for layers of a text encoder behind the last one that is run; second copies of layers. */
   readonly unused: readonly string[];
-  /** What to tell of `unmatched`. */
+  /** What to tell of `unmatched`, and of tensors for FLUX.1's T5, which is not changed. */
   readonly warning: string | undefined;
 }
 
@@ -70,14 +71,14 @@ export async function openLora(
     what: contents.what,
     family: contents.family,
     async changesFor(networks, changesSignal) {
-      const { changes, unmatched, unused } = matchLora(
+      const { changes, unmatched, unused, t5 } = matchLora(
         { name: source.name, what: contents.what, tensors: header.tensors },
         networks,
       );
       const scales = await readScales(changes, file, config, changesSignal);
       const lists = new Map<ChangedNetwork, WeightChange[]>(networks.map(({ network }) => [network, []]));
       changes.forEach((change, i) => lists.get(change.place.network)?.push(toChange(change, scales[i] ?? 1, file)));
-      return { changes: lists, unmatched, unused, warning: warningOf(source.name, unmatched, header.tensors.size) };
+      return { changes: lists, unmatched, unused, warning: warningOf(source.name, unmatched, t5, header.tensors.size) };
     },
   };
 }
@@ -89,10 +90,13 @@ function toChange(change: MatchedChange, scale: number, file: LoraTensors): Weig
     tensor: weight,
     scale,
     rescales: magnitude !== undefined,
+    rank: productRankOf(form),
     async read(signal) {
       const delta = await readDelta(form, file, { rows, signal });
       if (magnitude === undefined) return { delta };
-      return { delta, rowNorms: pickRows(asColumn(await readValues(magnitude.name, file, signal)), rows).values };
+      const norms = await readValues(magnitude.tensor.name, file, signal);
+      if (magnitude.of === 'inputs') return { delta, inputNorms: norms };
+      return { delta, rowNorms: pickRows(asColumn(norms), rows).values };
     },
   };
 }
@@ -157,8 +161,23 @@ async function readScale(
   );
 }
 
-function warningOf(name: string, unmatched: readonly string[], total: number): string | undefined {
-  if (unmatched.length === 0) return undefined;
-  const some = unmatched.slice(0, 3).map(showKey).join(', ') + (unmatched.length > 3 ? ', …' : '');
-  return `${unmatched.length} of ${total} keys of ${name} do not belong to this model: ${some}`;
+function warningOf(
+  name: string,
+  unmatched: readonly string[],
+  t5: readonly string[],
+  total: number,
+): string | undefined {
+  const told = (keys: readonly string[], what: string): readonly string[] => {
+    if (keys.length === 0) return [];
+    const some = keys.slice(0, 3).map(showKey).join(', ') + (keys.length > 3 ? ', …' : '');
+    return [`${keys.length} of ${total} keys of ${name} ${what}: ${some}`];
+  };
+  const warnings = [
+    ...told(unmatched, 'do not belong to this model'),
+    ...told(
+      t5,
+      'are for T5 and have no effect, since LoRAs of FLUX.1 change transformer and CLIP alone, as in diffusers',
+    ),
+  ];
+  return warnings.length === 0 ? undefined : warnings.join('\n');
 }

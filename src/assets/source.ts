@@ -1,4 +1,5 @@
 /** @file Where bytes come from: a random-access file, and a folder of such files. Interfaces only; makers are beside this file. */
+import type { DerivedFiles } from './derived-files.js';
 
 /**
  * Told of bytes as they arrive (from a network: in pieces). Negative when a broken piece is thrown away to be fetched
@@ -20,6 +21,8 @@ export interface ByteSource {
   download?(signal?: AbortSignal): Promise<void>;
   /** Whether `download` would bring it now. Absent: it would not. */
   isMissing?(): boolean;
+  /** Tells these bytes from all others, on another day too. `undefined`: not known, or not yet; absent: never. */
+  identity?(signal?: AbortSignal): Promise<string | undefined>;
 }
 
 /** A folder (of a diffusers model, say): a path such as `unet/config.json` → its file, or `undefined` where there is none. */
@@ -32,6 +35,8 @@ export interface FileTree {
   readonly file?: string;
   /** The same address taken as one file, where it could be either. */
   readonly asFile?: FileTree;
+  /** Keeps what is made of its files. Absent: nothing is kept. */
+  readonly derived?: DerivedFiles;
   /** Says that no file of it is read any more, so that stored ones may be deleted. Absent: nothing is held. */
   close?(): void;
 }

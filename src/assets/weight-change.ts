@@ -1,4 +1,4 @@
-/** @file What a LoRA or LyCORIS file does to the weights of a model: a change per weight, still in factors. Interfaces only. */
+/** @file What a LoRA or LyCORIS file does to the weights of a model: a change per weight, still in factors. */
 
 /** Row-major `[rows, columns]`. */
 export interface Matrix {
@@ -30,10 +30,17 @@ export interface WeightChange {
   readonly tensor: string;
   /** Multiplies Δ: alpha ÷ rank, where the format has them. */
   readonly scale: number;
-  /** DoRA (Liu et al. 2024, https://arxiv.org/abs/2402.09353): whether `read` also gives the norms `[O]` that the rows are brought to. */
+  /**
+   * DoRA (Liu et al. 2024, https://arxiv.org/abs/2402.09353): whether `read` also gives norms that W + Δ is brought to. `rowNorms` `[O]`, of each
+   * output, or `inputNorms` `[I]`, of each input over all outputs and places of a kernel (LyCORIS with `wd_on_out=False`).
+   */
   readonly rescales: boolean;
+  /** Where Δ can be written as one product: the columns of its left factor. */
+  readonly rank?: number | undefined;
   /** Reads the factors, from the file or from memory. @throws invalidModelFile (not finite, wrong length) */
-  read(signal?: AbortSignal): Promise<{ readonly delta: Delta; readonly rowNorms?: Float32Array }>;
+  read(
+    signal?: AbortSignal,
+  ): Promise<{ readonly delta: Delta; readonly rowNorms?: Float32Array; readonly inputNorms?: Float32Array }>;
 }
 
 /**
@@ -45,6 +52,38 @@ export interface AppliedChange extends WeightChange {
   readonly id: string;
   /** The request's weight, −4…4. */
   readonly strength: number;
+}
+
+/** What is changed of a network, by the tensors' names. */
+export type ChangedWeights = ReadonlyMap<string, readonly WeightChange[]>;
+
+/** In the order in which they are given. */
+export function changesByTensor(changes: readonly WeightChange[]): ChangedWeights {
+  const groups = new Map<string, WeightChange[]>();
+  for (const change of changes) {
+    const group = groups.get(change.tensor);
+    if (group === undefined) groups.set(change.tensor, [change]);
+    else group.push(change);
+  }
+  return groups;
+}
+
+/** The rank of the product that all of them make together; `undefined` where they make none. */
+export function productRank(changes: readonly WeightChange[]): number | undefined {
+  let sum = 0;
+  for (const { rank, rescales } of changes) {
+    if (rank === undefined || rescales) return undefined;
+    sum += rank;
+  }
+  return sum;
+}
+
+/** Products share one of all their ranks, filled up with zeros to a multiple of this: few different graphs, and whole vectors. */
+const RANK_STEP = 8;
+
+/** The rank that graphs are written with for products of `rank` in all. */
+export function wholeRank(rank: number): number {
+  return Math.ceil(rank / RANK_STEP) * RANK_STEP;
 }
 
 /** The networks that a file may change. */

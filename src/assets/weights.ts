@@ -3,6 +3,7 @@ import type { FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { show } from '../base/fields.js';
 import { isJunkWeight, type WeightLayout } from '../models/layouts/layout.js';
+import type { KeptMatrices } from './converted/kept-matrices.js';
 import { openUnlessMarkup } from './file-kind.js';
 import type { FloatArrays } from './floats.js';
 import { readTensor, readTensorBytes, readTensorPieces } from './read-tensor.js';
@@ -41,6 +42,8 @@ export interface WeightFile {
   ): AsyncIterable<FloatArrays[A]>;
   /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`, without its scale. @throws missingWeight */
   bytes(name: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
+  /** Matrices that were rounded before, which need not be read and rounded again. Absent, or `undefined`: there are none (yet). */
+  readonly kept?: KeptMatrices | undefined;
 }
 
 export interface WeightOptions {

@@ -28,6 +28,7 @@ export type Parameter =
   | 'ControlNetEndStep'
   | 'ControlNetEndStepPercentage'
   | 'ControlNetControlMode'
+  | 'ControlNetUnionMode'
   | 'Lora'
   | 'LoraModel'
   | 'LoraWeight'

@@ -27,7 +27,7 @@ import type { WorkerOptions } from './wire.js';
 import { createHost } from './worker-host.js';
 import { unwrap, type WorkerLink } from './worker-link.js';
 
-const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, cancelMs: 30_000 };
+const DEFAULT_TIMEOUTS: Timeouts = { startMs: 120_000, silenceMs: 600_000, freezeMs: 30_000, cancelMs: 30_000 };
 
 /**
  * Makes a {@link Darkroom}. Cheap: the worker and everything in it load on first use.

@@ -39,8 +39,10 @@ export type WorkerPort = Pick<Worker, 'postMessage' | 'addEventListener' | 'remo
 export interface Timeouts {
   /** For the first answer: the worker's script and ONNX Runtime load meanwhile. Default 120,000. */
   readonly startMs: number;
-  /** While it works but shows no sign of life. On the CPU one step can block the worker for long. Default 600,000. */
+  /** While it shows no sign of life in a call that may block it: on the CPU, one step can for long. Default 600,000. */
   readonly silenceMs: number;
+  /** While it shows none outside such calls: then it is caught in a loop, or gone. Default 30,000. */
+  readonly freezeMs: number;
   /** For a cancelled task to stop by itself, which takes up to one step. Default 30,000. */
   readonly cancelMs: number;
 }
@@ -80,6 +82,7 @@ export interface DarkroomOptions {
 export interface RunOptions {
   /** Stops the task: at once while it waits, within one step while it runs. The promise rejects at once with `aborted`. */
   readonly signal?: AbortSignal;
+  /** Stages, bytes and steps; how long a step takes, and how long is left. */
   readonly onProgress?: (event: ProgressEvent) => void;
   /** After each step: a tiny picture (1/8 of the size) of what is coming. */
   readonly onPreview?: (event: PreviewEvent) => void;

@@ -4,6 +4,7 @@
  */
 import * as Comlink from 'comlink';
 import { DarkroomError, fail } from '../base/errors.js';
+import { readBusyNotice } from './busy-notice.js';
 import { startHeartbeat } from './heartbeat.js';
 import { withResolvers } from './queue.js';
 import type { Timeouts, WorkerPort } from './types.js';
@@ -30,12 +31,20 @@ export function openLink(port: WorkerPort, timeouts: Timeouts, onEnd: (reason: D
   const worker = Comlink.wrap<PipelineWorker>(port);
   const open = new Set<(reason: DarkroomError) => void>();
   let ended: DarkroomError | undefined;
-  const stopListening = listenForDeath(port, (detail) => end(died(detail)));
   const heartbeat = startHeartbeat({
     isAwaited: () => open.size > 0,
     ask: () => worker.memory(),
     silenceMs: timeouts.silenceMs,
+    freezeMs: timeouts.freezeMs,
     onSilence: (silentMs) => end(died(`It gave no sign of life for ${Math.round(silentMs / 1000)} s.`)),
+  });
+  const stopListening = listen(port, {
+    onMessage(message) {
+      const busy = readBusyNotice(message);
+      if (busy === undefined) heartbeat.heard();
+      else heartbeat.busy(busy);
+    },
+    onDeath: (detail) => end(died(detail)),
   });
 
   /** Rejects what is open. False when the worker had ended before. */
@@ -94,16 +103,26 @@ async function farewell(worker: Comlink.Remote<PipelineWorker>): Promise<void> {
   await Promise.race([worker.dispose().catch(() => undefined), patience]);
 }
 
-/** Calls `onDeath` when the worker reports that it cannot go on. Returns how to stop listening. */
-function listenForDeath(port: WorkerPort, onDeath: (detail: string) => void): () => void {
+interface Listener {
+  /** Hears all messages, comlink's too. */
+  readonly onMessage: (message: unknown) => void;
+  /** Called when the worker reports that it cannot go on. */
+  readonly onDeath: (detail: string) => void;
+}
+
+/** Returns how to stop listening. */
+function listen(port: WorkerPort, { onMessage, onDeath }: Listener): () => void {
+  const onData = (event: MessageEvent<unknown>): void => onMessage(event.data);
   const onError = (event: Event): void => {
     const message = 'message' in event && typeof event.message === 'string' ? event.message : '';
     onDeath(message === '' ? 'Its script could not be loaded, or it crashed.' : message);
   };
   const onMessageError = (): void => onDeath('A message from it could not be read.');
+  port.addEventListener('message', onData);
   port.addEventListener('error', onError);
   port.addEventListener('messageerror', onMessageError);
   return () => {
+    port.removeEventListener('message', onData);
     port.removeEventListener('error', onError);
     port.removeEventListener('messageerror', onMessageError);
   };

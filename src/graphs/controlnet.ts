@@ -50,20 +50,25 @@ export function controlNetHintGraph(config: ControlNetConfig, shape: HintShape, 
   const { batch: n, height: h, width: w } = shape;
   return writeGraph('controlnet hint', options, (net) => {
     const picture = net.image(CONTROL_IO.guide, { n: 1, h: 8 * h, w: 8 * w, c: config.conditioningChannels });
-    const hint = hintEmbedding(net.at('controlnet_cond_embedding'), config, picture);
+    const channels = config.blockOutChannels[0] ?? 0;
+    const hint = hintEmbedding(net.at('controlnet_cond_embedding'), picture, config.hintChannels, channels);
     net.output(CONTROL_IO.hint, spread(net, hint, { n, h, w, c: hint.c }));
   });
 }
 
-/** Convolutions with SiLU, two for each halving of the picture, so that it becomes as small as the latents (Zhang et al. 2023, §3.2, eq. 4). */
-function hintEmbedding(net: Net, config: ControlNetConfig, picture: Image): Image {
-  const [first = 1, ...wider] = config.hintChannels;
+/**
+ * Convolutions with SiLU, two for each halving of the picture, so that it becomes as small as the latents (Zhang et al. 2023, §3.2, eq. 4).
+ * @param widths one more than there are halvings
+ * @param out channels of the features
+ */
+export function hintEmbedding(net: Net, picture: Image, widths: readonly number[], out: number): Image {
+  const [first = 1, ...wider] = widths;
   let x = net.conv('conv_in', picture, { channels: first, silu: true });
   wider.forEach((channels, i) => {
     x = net.conv(`blocks.${2 * i}`, x, { channels: x.c, silu: true });
     x = net.conv(`blocks.${2 * i + 1}`, x, { channels, stride: 2, silu: true });
   });
-  return net.conv('conv_out', x, { channels: config.blockOutChannels[0] ?? 0 });
+  return net.conv('conv_out', x, { channels: out });
 }
 
 export interface ControlNetShape extends UNetShape {

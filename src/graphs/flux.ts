@@ -183,12 +183,14 @@ export function fluxGraph(config: FluxTransformerConfig, shape: FluxShape, optio
   });
 }
 
-function imageTokens(net: Net, config: FluxTransformerConfig, { imageTokens: s }: FluxShape): Tokens {
+/** Latents, embedded: declares the input. */
+export function imageTokens(net: Net, config: FluxTransformerConfig, { imageTokens: s }: FluxShape): Tokens {
   const latents = net.tokens(FLUX_IO.latents, { n: 1, s, c: config.inChannels });
   return net.linear('x_embedder', latents, { channels: fluxWidth(config) });
 }
 
-function textTokens(net: Net, config: FluxTransformerConfig, { textTokens: s }: FluxShape): Tokens {
+/** Text states, embedded: declares the input. */
+export function textTokens(net: Net, config: FluxTransformerConfig, { textTokens: s }: FluxShape): Tokens {
   const states = net.tokens(FLUX_IO.textStates, { n: 1, s, c: config.textDim });
   return net.linear('context_embedder', states, { channels: fluxWidth(config) });
 }

@@ -19,8 +19,10 @@ export type DeltaShape =
 
 /** One change of a weight. */
 export type ChangeShape = DeltaShape & {
-  /** DoRA: the rows of W + Δ are brought to given norms. */
+  /** DoRA: W + Δ is brought to given norms. */
   readonly rescales: boolean;
+  /** Where those are of inputs, and not of rows: how many there are. Each has columns/inputs columns, the places of a kernel. */
+  readonly inputs?: number;
 };
 
 /** A weight `[O, I]`, or a kernel `[O, I, h, w]` as the matrix `[O, I·h·w]`. */
@@ -51,7 +53,7 @@ export function changeType(changes: readonly ChangeShape[], dtype: FloatType): F
 /**
  * W' of one weight. Inputs: `weight` `[rows, columns]` of `dtype`, and per change i, in {@link changeType} and with strength and scale
  * already in them: product `left` `[rows, rank]`, `right` `[rank, columns]`; hadamard those twice (`left2`, `right2`); kronecker `left`, `right`;
- * full `values` `[rows, columns]`; and `norms` `[rows]` where it rescales. Output: `changed`, like `weight`.
+ * full `values` `[rows, columns]`; and where it rescales `norms`, `[rows, 1]` or `[1, inputs, 1]`. Output: `changed`, like `weight`.
  */
 export function weightChangeGraph(size: MatrixSize, changes: readonly ChangeShape[], dtype: FloatType): Graph {
   const g = createGraphBuilder(`change of ${size.rows}×${size.columns}`);
@@ -63,8 +65,7 @@ export function weightChangeGraph(size: MatrixSize, changes: readonly ChangeShap
   changes.forEach((change, i) => {
     const factor: Factor = (name, factorShape) => g.input(CHANGE_IO.factor(i, name), type, factorShape);
     if (!change.rescales) sum = plus(g, sum, change, size, factor);
-    else
-      sum = g.call('Add', [sum, rescaled(g, plus(g, weight, change, size, factor), factor('norms', [size.rows, 1]))]);
+    else sum = g.call('Add', [sum, rescale(g, plus(g, weight, change, size, factor), size, change.inputs, factor)]);
   });
   g.output(CHANGE_IO.changed, cast(g, sum, dtype));
   return g.finish();
@@ -97,9 +98,22 @@ function plus(g: GraphBuilder, x: Value, change: DeltaShape, size: MatrixSize, f
   }
 }
 
-/** `norms · x / ‖x‖` per row (DoRA, eq. 5). */
-function rescaled(g: GraphBuilder, x: Value, norms: Value): Value {
-  const found = g.call('ReduceL2', [x, g.ints([1])], { attributes: { keepdims: 1 } });
+/** The norms of rows, or of inputs. */
+function rescale(
+  g: GraphBuilder,
+  x: Value,
+  { rows, columns }: MatrixSize,
+  inputs: number | undefined,
+  factor: Factor,
+): Value {
+  if (inputs === undefined) return rescaled(g, x, factor('norms', [rows, 1]), [1]);
+  const kernels = g.call('Reshape', [x, g.ints([rows, inputs, columns / inputs])]);
+  return g.call('Reshape', [rescaled(g, kernels, factor('norms', [1, inputs, 1]), [0, 2]), g.ints([rows, columns])]);
+}
+
+/** `norms · x / ‖x‖`, the norm being over `axes` (DoRA, eq. 5). */
+function rescaled(g: GraphBuilder, x: Value, norms: Value, axes: readonly number[]): Value {
+  const found = g.call('ReduceL2', [x, g.ints(axes)], { attributes: { keepdims: 1 } });
   const safe = g.call('Max', [found, g.floats([SMALLEST_NORM], found.dtype)]);
   return g.call('Mul', [x, g.call('Div', [norms, safe])]);
 }

@@ -2,6 +2,7 @@
 import { fail } from '../base/errors.js';
 import { fields, show, type Fields } from '../base/fields.js';
 import { parseCardFields, parseDefaults, type CardFields, type ModelDefaults } from './card.js';
+import { unionModeNumber, UNION_MODES, type UnionMode } from '../request/union-modes.js';
 import type { RawSchedulerConfig } from './configs/scheduler.js';
 import { DISTILLATION_NAMES, DISTILLATIONS, type Distillation } from './distillations.js';
 import { MODEL_FAMILIES, type ModelFamily } from './families.js';
@@ -29,6 +30,8 @@ export interface ModelOverrides {
    * memory that float16 takes. Default: as the file has them. What a file has in few bits stays as it is.
    */
   readonly weightBits?: WeightBits;
+  /** Union ControlNets of FLUX.1: what kind of guide it is where a request does not say. */
+  readonly unionMode?: UnionMode | number;
   /** Keys of `scheduler_config.json`, e.g. `{ timestep_spacing: 'trailing' }`. */
   readonly scheduler?: RawSchedulerConfig;
 }
@@ -123,7 +126,14 @@ function parseOverrides(f: Fields): ModelOverrides {
     ...(f.has('defaults') ? { defaults: parseDefaults(f.raw('defaults'), `${f.where}: "defaults"`) } : {}),
     ...(f.has('scheduler') ? { scheduler: parseScheduler(f) } : {}),
     ...(f.has('weightBits') ? { weightBits: parseWeightBits(f) } : {}),
+    ...(f.has('unionMode') ? { unionMode: parseUnionMode(f) } : {}),
   };
+}
+
+function parseUnionMode(f: Fields): number {
+  const mode = unionModeNumber(f.raw('unionMode'));
+  if (mode === undefined) throw f.error('unionMode', `one of ${UNION_MODES.join(', ')}, or a mode's number`);
+  return mode;
 }
 
 function parseWeightBits(f: Fields): WeightBits {

@@ -58,7 +58,8 @@ export function t5Config(shapeOf: ShapeOf, where: string): Json {
   };
 }
 
-function sizeReader(shapeOf: ShapeOf, where: string): (internal: string, axis: number) => number {
+/** Reads sizes of weights that must be there. @throws invalidModelFile */
+export function sizeReader(shapeOf: ShapeOf, where: string): (internal: string, axis: number) => number {
   return (internal, axis) => {
     const shape = shapeOf(internal);
     if (shape === undefined) throw fail('invalidModelFile', `${where} has no weight for "${internal}": it is incomplete.`);
@@ -68,7 +69,8 @@ function sizeReader(shapeOf: ShapeOf, where: string): (internal: string, axis: n
   };
 }
 
-function countUp(isThere: (index: number) => unknown): number {
+/** How many there are, from 0 on without a gap. */
+export function countUp(isThere: (index: number) => unknown): number {
   let count = 0;
   while (isThere(count) !== undefined) count++;
   return count;

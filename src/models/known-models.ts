@@ -51,8 +51,9 @@ export function recordOfKnown(known: KnownModel): ModelRecord {
       return { category: 'checkpoint', ...recordOf(card, distillation, overrides) };
     }
     case 'controlnet': {
-      const { name, family, licence } = known;
-      return { category: 'controlnet', card: { name, family, licence }, overrides: {} };
+      const { name, family, licence, unionMode } = known;
+      const overrides = unionMode === undefined ? {} : { unionMode };
+      return { category: 'controlnet', card: { name, family, licence }, overrides };
     }
     case 'elsewhere':
       return { card: { name: known.name }, overrides: {} };

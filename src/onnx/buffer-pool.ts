@@ -31,11 +31,11 @@ export interface PooledRun {
   readonly peakBytes: number;
 }
 
-/** ONNX Runtime submits after so many dispatches (`maxNumPendingDispatches`), and with each upload and readback. */
+/** ONNX Runtime submits after so many dispatches (`maxNumPendingDispatches`), with each upload and readback, and at the end of a run. */
 const DISPATCHES_PER_SUBMIT = 16;
 
 /**
- * One run of `graph` on `pool`. Order, as traced: buffers for all inputs; an upload of each; the nodes; a readback of each output; then inputs
+ * One run of `graph` on `pool`. Order, as traced: buffers for all inputs; an upload of each; the nodes; a readback of each output; a submit; then inputs
  * and outputs are given back. A buffer that was given back is not used again before the next submit.
  */
 export function runOnPool(before: BufferPool, graph: Graph, binding: RunBinding = {}): PooledRun {
@@ -71,6 +71,7 @@ export function planRun(graph: Graph, binding: RunBinding = {}): (before: Buffer
       for (const { bytes } of given) pool.giveBack(bytes);
     }
     for (const bytes of readbacks) pool.stage(bytes);
+    if (readbacks.length === 0) pool.submit();
     for (const { bytes, kept } of ending.get(end) ?? []) if (!kept) pool.giveBack(bytes);
     return pool.close();
   };
@@ -78,6 +79,7 @@ export function planRun(graph: Graph, binding: RunBinding = {}): (before: Buffer
 
 /** The pool when the outputs that a run of `graph` left on the device are disposed. */
 export function giveBack(pool: BufferPool, graph: Graph, binding: RunBinding): BufferPool {
+  if (binding.given === true) return pool; // they are not the pool's
   const pending = new Map(pool.pending);
   for (const { bytes, kept } of planBuffers(graph, binding)) if (kept) add(pending, bytes, 1);
   return { ...pool, pending };
@@ -88,6 +90,8 @@ interface OpenPool {
   take(bytes: number): void;
   giveBack(bytes: number): void;
   dispatch(count: number): void;
+  /** What was given back can be taken from now on. */
+  submit(): void;
   /** A copy through a mapped buffer, which is there until the submit that comes with it. */
   stage(bytes: number): void;
   close(): PooledRun;
@@ -105,6 +109,7 @@ function openPool(before: BufferPool): OpenPool {
     pending.clear();
   };
   return {
+    submit,
     take(bytes) {
       if ((free.get(bytes) ?? 0) > 0) return add(free, bytes, -1);
       total += bytes;

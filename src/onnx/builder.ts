@@ -3,6 +3,7 @@ import { DarkroomError, fail } from '../base/errors.js';
 import { inferOutputs } from './shape-rules.js';
 import type {
   Attributes,
+  BranchSide,
   Constant,
   Domain,
   ElementType,
@@ -22,6 +23,8 @@ export interface WeightOptions {
   readonly plus?: readonly string[];
   /** What of a packed matrix this is. */
   readonly packed?: PackedPart | undefined;
+  /** What of a packed matrix' branch this is. */
+  readonly branch?: BranchSide | undefined;
 }
 
 export interface CallOptions {
@@ -98,17 +101,18 @@ export function createGraphBuilder(name: string): GraphBuilder {
       outputs.push({ name: outputName, value });
     },
 
-    weight(weightName, shape, { use, dtype, plus = [], packed }) {
+    weight(weightName, shape, { use, dtype, plus = [], packed, branch }) {
       checkShape(`weight "${weightName}"`, shape);
       const tensors = [weightName, ...plus];
-      const key = packed === undefined ? tensors.join('+') : `${weightName}:${packed.part}`;
+      const part = packed?.part ?? branch;
+      const key = part === undefined ? tensors.join('+') : `${weightName}:${part}`;
       const existing = weights.get(key);
       if (existing !== undefined) {
         if (existing.value.shape.join() === shape.join() && existing.value.dtype === dtype) return existing.value;
         throw fail('invalidGraph', `${name}: weight "${weightName}" is used with two shapes or dtypes.`);
       }
       const value = newValue(dtype, shape);
-      weights.set(key, { name: key, tensors, use, value, ...(packed === undefined ? {} : { packed }) });
+      weights.set(key, { name: key, tensors, use, value, ...(packed && { packed }), ...(branch && { branch }) });
       return value;
     },
 

@@ -18,7 +18,7 @@ import {
 } from './dialects/dialect.js';
 import { sameSize, sizeText, type Feature, type Image, type ScoreBias, type Tokens } from './features.js';
 import { layerNorm, type NormParts, type NormResult } from './norms.js';
-import { packedMatrix, packedProduct, type Packing } from './packed.js';
+import { packedMatrix, packedProduct, type Branches, type Packing } from './packed.js';
 import type { ElementType, Graph, Value, WeightUse } from './types.js';
 
 export type { Feature, Image, ScoreBias, Tokens } from './features.js';
@@ -137,6 +137,8 @@ export interface GraphOptions {
   readonly dtype: ElementType;
   /** Which weights of `linear` are kept in few bits; default none. */
   readonly packing?: Packing | undefined;
+  /** To which of those something of low rank is added; default none. */
+  readonly branches?: Branches | undefined;
 }
 
 /** Writes a graph: `write` gets the net at the root scope. */
@@ -252,7 +254,10 @@ export function writeGraph(name: string, options: GraphOptions, write: (net: Net
       linear(module, x, { channels, bias = true }) {
         const [at, shape, weight] = [site(module), [channels, x.c] as const, `${join(module)}.weight`];
         const format = options.packing?.(weight, shape);
-        const w = format === undefined ? matrix(module, ...shape) : packedMatrix(at, weight, shape, format);
+        const w =
+          format === undefined
+            ? matrix(module, ...shape)
+            : packedMatrix(at, weight, shape, format, options.branches?.(weight));
         const source = read(x);
         return remember(
           { kind: 'tokens', n: x.n, s: x.s, c: channels },

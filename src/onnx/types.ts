@@ -69,15 +69,23 @@ export interface PackedPart {
   readonly format: PackedFormat;
 }
 
+/**
+ * One of the two factors of what is added beside a packed matrix `[out, in]`: `left` `[out, rank]`, `right` `[rank, in]`. They are in no file; whoever
+ * runs the graph has them, or zeros.
+ */
+export type BranchSide = 'left' | 'right';
+
 /** A weight the graph needs, by the name it has in the model's files. */
 export interface Weight {
-  /** The tensor's name, or names joined by `+`; of a part of a packed matrix, followed by `:` and the part. */
+  /** The tensor's name, or names joined by `+`; of a part of a packed matrix, or of what is added to it, followed by `:` and the part. */
   readonly name: string;
   /** Names of the tensors to read; more than one = their elementwise sum (biases folded together). */
   readonly tensors: readonly string[];
   readonly use: WeightUse;
   /** Only where the value is made of the matrix `tensors`, not the matrix itself. */
   readonly packed?: PackedPart;
+  /** Only of what is added beside the matrix `tensors`. */
+  readonly branch?: BranchSide;
   readonly value: Value;
 }
 

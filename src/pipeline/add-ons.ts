@@ -1,5 +1,10 @@
 /** @file What a task adds to its base model: LoRAs, embeddings and ControlNets, opened and fitted to the model. */
-import type { AppliedChange, ChangedNetwork } from '../assets/weight-change.js';
+import {
+  changesByTensor,
+  type AppliedChange,
+  type ChangedNetwork,
+  type ChangedWeights,
+} from '../assets/weight-change.js';
 import type { LoraChanges } from '../assets/lora-file.js';
 import { clipTextGraph } from '../graphs/clip-text.js';
 import { fluxGraph } from '../graphs/flux.js';
@@ -10,6 +15,7 @@ import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
 import type { Component } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
+import type { FluxControl } from './flux/control-net.js';
 import type { FluxModel } from './flux/model.js';
 import type { LoadedModel, TextEncoder } from './model.js';
 
@@ -28,6 +34,8 @@ export interface AddOns {
   readonly embeddings: readonly PromptEmbedding[];
   /** One for each entry of `controlNet`; the same net may be there more than once. */
   readonly controls: readonly ControlNet[];
+  /** The same for FLUX.1; one of the two lists is empty. */
+  readonly fluxControls: readonly FluxControl[];
 }
 
 /** Makes the model's networks use these LoRAs, and no others, from the next time they are loaded. */
@@ -45,15 +53,15 @@ export function useLoras(model: LoadedModel | FluxModel, loras: readonly FittedL
   for (const encoder of model.encoders) encoder.adapt(of(networkOf(encoder)));
 }
 
-/** Which weights LoRAs change. */
-export function changedBy(loras: readonly FittedLora[]): ReadonlyMap<ChangedNetwork, ReadonlySet<string>> {
-  const changed = new Map<ChangedNetwork, Set<string>>();
-  for (const [network, changes] of loras.flatMap((lora) => [...lora.changes.changes])) {
-    const names = changed.get(network) ?? new Set();
-    changed.set(network, names);
-    for (const { tensor } of changes) names.add(tensor);
-  }
-  return changed;
+/** What LoRAs change of which weights. */
+export function changedBy(loras: readonly FittedLora[]): ReadonlyMap<ChangedNetwork, ChangedWeights> {
+  const networks = new Set(loras.flatMap(({ changes }) => [...changes.changes.keys()]));
+  return new Map(
+    [...networks].map((network) => [
+      network,
+      changesByTensor(loras.flatMap(({ changes }) => changes.changes.get(network) ?? [])),
+    ]),
+  );
 }
 
 /** The weights that a LoRA may change, told from the configs. */

@@ -5,6 +5,7 @@ import type { Graph } from '../onnx/types.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Model } from '../runtime/session.js';
 import type { LoadOptions } from '../runtime/weights.js';
+import type { Pace } from './pace.js';
 import type { Progress } from './progress.js';
 import { createPendingChanges } from './pending-changes.js';
 import { createSlot } from './slot.js';
@@ -14,6 +15,8 @@ import { sharedBytes } from './weight-bytes.js';
 export interface LoadRun {
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
+  /** Measures blocks at work. */
+  readonly pace?: Pace | undefined;
 }
 
 export interface Component {

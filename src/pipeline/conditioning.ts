@@ -11,6 +11,7 @@ import { promptIds, sidesAlike, type PromptPlan } from '../text/prompt-plan.js';
 import { markTriggers, withWords, type Triggered } from '../text/triggers.js';
 import { planPrompt } from '../text/weighted.js';
 import type { LoadedModel, TextEncoder } from './model.js';
+import type { Pace } from './pace.js';
 import type { Plan } from './plan.js';
 import type { Progress } from './progress.js';
 import { loadEncoder } from './text-encoder.js';
@@ -46,6 +47,8 @@ export interface StageRun {
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
   readonly trace?: Trace | undefined;
+  /** Measures blocks at work. */
+  readonly pace?: Pace | undefined;
 }
 
 /** The part of a plan that conditions. */

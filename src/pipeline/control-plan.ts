@@ -9,6 +9,8 @@ export interface PlannedControl {
   /** Acts in the steps `begin` ≤ i < `end` of the schedule, counted from 0. */
   readonly begin: number;
   readonly end: number;
+  /** What kind of guide it is, for union nets; absent: not said. */
+  readonly unionMode?: number;
 }
 
 /**
@@ -19,7 +21,8 @@ export function planControl(request: ControlNetRequest, steps: number): PlannedC
   const { model, weight, controlMode: mode, startStep, startStepPercentage, endStep, endStepPercentage } = request;
   const begin = startStep === undefined ? Math.ceil(((startStepPercentage ?? 0) * steps) / 100) : startStep - 1;
   const end = endStep === undefined ? Math.floor(((endStepPercentage ?? 100) * steps) / 100) : endStep;
-  return { model, weight, mode, begin, end: Math.min(end, steps) };
+  const { unionMode } = request;
+  return { model, weight, mode, begin, end: Math.min(end, steps), ...(unionMode === undefined ? {} : { unionMode }) };
 }
 
 /** Whether it acts at all. */

@@ -27,6 +27,7 @@ import { createKeeper, type Keeper } from './keeper.js';
 import { createLibrary, type OpenTree } from './library.js';
 import { FIRST_MEANS, ONLY_MEANS, learnedMemory, otherMeans, withinMemory, type Means } from './means.js';
 import { createOwnDevice } from './own-device.js';
+import { createPace } from './pace.js';
 import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
 import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
 import type { Plan } from './plan.js';
@@ -52,6 +53,8 @@ export interface EngineDeps {
   readonly defaultModel: string;
   /** Bytes of the GPU (of the heap on the CPU) that a request may take; default: what there is. */
   readonly memoryBudgetBytes?: number | undefined;
+  /** What former sizes may hold of the device before a task of another kind begins on a new one, besides twice the first kind's (own-device.ts). */
+  readonly spareBytes?: number | undefined;
 }
 
 export interface RunOptions {
@@ -89,10 +92,13 @@ export function createEngine(deps: EngineDeps): Engine {
     createLibrary: () => createLibrary(deps.openTree),
     hasGpu: async () => backend !== 'wasm' && typeof (await findAdapter(gpu)) !== 'string',
     now: deps.now,
+    spareBytes: deps.spareBytes,
   });
   const pictureDeps = deps.pictures ?? memoryPictures();
   /** Bytes that a request may take, where that is known: given, or learned from running out of them. */
   let memory = deps.memoryBudgetBytes;
+  /** How fast each backend has been up to now, on whichever of its devices. */
+  const paces = { webgpu: createPace(deps.now), wasm: createPace(deps.now) };
   const preprocess = createPreprocess({ getRuntime: () => device.get(), openTree: deps.openTree });
 
   /** Tries until it works or there is no other way. What ran on a device keeps its buffers while that is open: only a new one has all its memory. */
@@ -133,11 +139,14 @@ export function createEngine(deps: EngineDeps): Engine {
         options.onPlan?.(plan);
       }
       const room = memoryOf(runtime, memory);
+      const pace = paces[runtime.info.backend];
       const known = room !== undefined && !fitsEasily(models, plan, room);
-      const means = known ? use(withinMemory(wanted, predictWays(runtime, models, plan), room)) : wanted;
+      const means = known
+        ? use(withinMemory(wanted, predictWays(runtime, models, plan, { available: room, pace }), room))
+        : wanted;
       const warnings = [...plan.warnings, ...models.warnings, ...means.warnings, ...refuge(means, runtime)];
       const told = { ...plan, warnings };
-      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands, memory };
+      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands, memory, pace };
       const context = { runtime, models, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...how };
       await generate(task, told, context, made);
     });
@@ -220,8 +229,8 @@ export function createEngine(deps: EngineDeps): Engine {
       if (task.taskType !== 'imageInference') {
         throw fail('unsupportedTaskType', `Only imageInference can be asked whether it fits, got ${task.taskType}.`);
       }
-      const { openTree } = deps;
-      return willItFit({ runtime: await device.get(), openTree }, task, options);
+      const runtime = await device.get();
+      return willItFit({ runtime, openTree: deps.openTree, pace: paces[runtime.info.backend] }, task, options);
     },
     memory: () => device.ready()?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
     stats: () => device.ready()?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
@@ -232,9 +241,18 @@ export function createEngine(deps: EngineDeps): Engine {
 /** What decides the sizes of a task's buffers, but for details. */
 function kindOf(task: Exclude<Task, { readonly taskType: 'imageUpload' }>): string {
   if (task.taskType !== 'imageInference') return task.preProcessorType;
-  const { model, refiner, vae, controlNet, width, height, CFGScale } = task;
+  const { model, refiner, vae, controlNet, width, height, CFGScale, maxSequenceLength } = task;
   const guided = CFGScale === undefined || CFGScale > 1;
-  return JSON.stringify([model, refiner?.model, vae, controlNet.map((net) => net.model), width, height, guided]);
+  return JSON.stringify([
+    model,
+    refiner?.model,
+    vae,
+    controlNet.map((net) => net.model),
+    width,
+    height,
+    guided,
+    maxSequenceLength,
+  ]);
 }
 
 /** Most bytes that were on the GPU; nobody counts them on the CPU. */

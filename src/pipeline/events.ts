@@ -4,8 +4,9 @@ import type { PictureMime } from '../image/image-header.js';
 import type { OutputMime } from '../image/encode-file.js';
 import type { OutputType, PreprocessTaskType } from '../request/task.js';
 
-/** Where a task is. `download` and `load` count bytes, `denoise` counts steps, and so does `decode` where a picture is decoded in bands; `preprocess` draws a guide picture. */
-export type Stage = 'queue' | 'download' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode' | 'preprocess';
+/** Where a task is. `download`, `convert` (weights are rounded, once for all) and `load` count bytes, `denoise` counts steps, and so does `decode` where a picture is decoded in bands; `preprocess` draws a guide picture. */
+export type Stage =
+  'queue' | 'download' | 'convert' | 'load' | 'compile' | 'text' | 'denoise' | 'decode' | 'encode' | 'preprocess';
 
 /** Progress of one task. */
 export interface ProgressEvent {
@@ -18,11 +19,13 @@ export interface ProgressEvent {
   /** Steps done and in all; only in `denoise`, and in `decode` of a picture in bands: runs of its bands. */
   readonly step?: number;
   readonly of?: number;
-  /** Bytes done and in all; only in `download`, there of all files of the task whose sizes are known, and in `load`. */
+  /** Bytes done and in all; only in `download`, there of all files of the task whose sizes are known, in `convert`, of what is stored, and in `load`. */
   readonly bytes?: number;
   readonly totalBytes?: number;
   /** Mean of the last seconds; only in `download`. */
   readonly bytesPerSecond?: number;
+  /** Seconds that a step takes: the mean of the last ones; before the second, what is expected of this device where that is known (FLUX.1). */
+  readonly secondsPerStep?: number;
   /** Estimated seconds until this picture's steps are done, in `download` until all of them are there; absent until it can be told. */
   readonly secondsLeft?: number;
 }

@@ -2,6 +2,7 @@
  * @file Does a request fit on this device? The judgement on a memory prediction, in one sentence with its numbers and what to do.
  * Pure; says plainly what a page cannot know.
  */
+import { duration, gigabytes } from './amounts.js';
 import type { MemoryPlan } from './memory-plan.js';
 
 /** Bytes of GPU buffers (of the WebAssembly heap on the CPU) that a request needs. */
@@ -14,6 +15,20 @@ export interface FitBytes {
   readonly peak: number;
   /** The same when networks are loaded in turn and the picture is decoded in bands, as happens by itself when memory runs out. */
   readonly peakInTurn: number;
+  /** The same in the way that a run takes: the first of several that the available bytes are enough for. */
+  readonly peakTaken: number;
+}
+
+/** A step of FLUX.1, whose blocks take turns on the device where they do not fit together. */
+export interface ExpectedStep {
+  /** Of the transformer. */
+  readonly blocks: number;
+  /** Those whose weights are brought at every step; 0 where all stay on the device. */
+  readonly streamedBlocks: number;
+  /** Weights that are brought at every step. */
+  readonly streamedBytes: number;
+  /** At the speeds measured on this device since the page was loaded; absent before any were. */
+  readonly seconds?: number;
 }
 
 export interface Fit {
@@ -23,6 +38,8 @@ export interface Fit {
   readonly bytes: FitBytes;
   /** Bytes there are: the given budget, or on the CPU the heap. Absent where unknown: no browser tells a page how much video memory there is. */
   readonly available: number | undefined;
+  /** Of FLUX.1: what is expected of a step, in the way that a run takes. */
+  readonly step?: ExpectedStep;
 }
 
 /** A way to run a request, and what it takes. */
@@ -32,6 +49,9 @@ export interface Way {
   /** The picture is decoded in bands, whatever the device allows. */
   readonly bands: boolean;
   readonly plan: MemoryPlan;
+  /** Whether a run begins with it where nothing is known of the memory; that is the first, where none is marked. */
+  readonly begins?: boolean;
+  readonly step?: ExpectedStep;
 }
 
 /** From the fastest way to the most sparing one. */
@@ -67,13 +87,22 @@ export function leastOf([first, ...others]: Ways): Way {
 export function judgeFit(ways: Ways, room: Room, size: Size, at: (size: Size) => Ways): Fit {
   const { available } = room;
   const [{ plan }] = ways;
+  const taken = takenOf(ways, available);
   const bytes = {
     weights: plan.weights,
     activations: plan.activations,
     peak: plan.peak,
     peakInTurn: ways[ways.length - 1]?.plan.peak ?? plan.peak,
+    peakTaken: taken.plan.peak,
   };
-  const answer = (fits: boolean, reason: string): Fit => ({ fits, reason, bytes, available });
+  const { step } = taken;
+  const answer = (fits: boolean, reason: string): Fit => ({
+    fits,
+    reason: fits && step !== undefined ? `${reason} ${describeStep(step)}` : reason,
+    bytes,
+    available,
+    ...(step === undefined ? {} : { step }),
+  });
   const obstacle = whyNot(ways, room);
   if (obstacle !== undefined) return answer(false, `${obstacle}; ${advice(room, size, at)}.`);
   const needs = `${gigabytes(plan.peak)} at most (${gigabytes(plan.weights)} of weights, ${gigabytes(plan.activations)} for runs)`;
@@ -84,11 +113,24 @@ export function judgeFit(ways: Ways, room: Room, size: Size, at: (size: Size) =>
     );
   }
   if (plan.peak <= available) return answer(true, `It needs ${needs}, and ${gigabytes(available)} are available.`);
-  const way = firstWithin(ways, available) ?? leastOf(ways);
   return answer(
     true,
-    `All at once it needs ${needs}, more than the ${gigabytes(available)} available; ${describeWay(way)}, which happens by itself when memory runs out and is slower, ${gigabytes(way.plan.peak)} are enough.`,
+    `All at once it needs ${needs}, more than the ${gigabytes(available)} available; ${describeWay(taken)}, which happens by itself when memory runs out and is slower, ${gigabytes(taken.plan.peak)} are enough.`,
   );
+}
+
+/** What a run takes: the fastest way that fits; where nothing is known, what it begins with. */
+function takenOf(ways: Ways, available: number | undefined): Way {
+  if (available !== undefined) return firstWithin(ways, available) ?? leastOf(ways);
+  return ways.find(({ begins }) => begins) ?? ways[0];
+}
+
+function describeStep({ blocks, streamedBlocks, streamedBytes, seconds }: ExpectedStep): string {
+  const weights =
+    streamedBlocks === 0
+      ? 'The weights of all blocks stay on the device'
+      : `Of ${streamedBlocks} of ${blocks} blocks the weights are brought at every step (${gigabytes(streamedBytes)})`;
+  return `${weights}${seconds === undefined ? '' : `; a step takes about ${duration(seconds)}`}.`;
 }
 
 export interface Size {
@@ -114,8 +156,12 @@ function whyNot(ways: Ways, { limits, available }: Room): string | undefined {
   return `It needs ${gigabytes(plan.peak)} at most${sparing} (during ${least.plan.peakIn}), and ${gigabytes(available)} are available`;
 }
 
-function describeWay({ frugal, bands }: Way): string {
-  const means = [...(frugal ? ['networks loaded in turn'] : []), ...(bands ? ['the picture decoded in bands'] : [])];
+function describeWay({ frugal, bands, step }: Way): string {
+  const means = [
+    ...(frugal ? ['networks loaded in turn'] : []),
+    ...(step !== undefined && !frugal ? ['the text encoders freed before the transformer is loaded'] : []),
+    ...(bands ? ['the picture decoded in bands'] : []),
+  ];
   return `with ${means.join(' and ')}`;
 }
 
@@ -133,10 +179,6 @@ function advice(room: Room, { width, height }: Size, at: (size: Size) => Ways): 
     if (whyNot(at(size), room) === undefined) return `${size.width}×${size.height} would fit`;
   }
   return 'no smaller size of this shape would fit: use a smaller model';
-}
-
-function gigabytes(bytes: number): string {
-  return bytes < 1e8 ? `${(bytes / 1e6).toPrecision(3)} MB` : `${(bytes / 1e9).toPrecision(3)} GB`;
 }
 
 function capital(text: string): string {

@@ -16,6 +16,7 @@ import type { Freeable, LoadedModel, Vae } from './model.js';
 import type { OnePicture } from './observer.js';
 import { createUNetPainter } from './paint-unet.js';
 import type { TaskPictures } from './pictures.js';
+import type { Pace } from './pace.js';
 import type { Plan } from './plan.js';
 import type { Progress } from './progress.js';
 import type { Trace } from './trace.js';
@@ -46,6 +47,8 @@ export interface GenerateContext {
   readonly bands: boolean;
   /** Bytes that the request may take of the device, where that is known. */
   readonly memory?: number | undefined;
+  /** How fast the device has been up to now. */
+  readonly pace: Pace;
 }
 
 const MIME = { PNG: 'image/png', JPG: 'image/jpeg', WEBP: 'image/webp' } as const satisfies Record<
@@ -67,8 +70,9 @@ export async function generate(
   const { positivePrompt: positive, negativePrompt: negative, guided } = given;
   const words = triggerWarnings({ positive, negative }, models.embeddings, guided);
   await progress.stage('load', () => fetchWeights(models, progress, signal));
+  const rounding = models.base.architecture === 'flux' ? await models.base.prepare({ progress, signal }) : [];
   const painter = await createPainter(context, given);
-  const plan: Plan = { ...given, warnings: [...given.warnings, ...words, ...painter.warnings] };
+  const plan: Plan = { ...given, warnings: [...given.warnings, ...words, ...rounding] };
   try {
     for (const [index, seed] of plan.seeds.entries()) {
       if (index < pictures.length) continue;
@@ -76,19 +80,21 @@ export async function generate(
       const latents = await painter.paint({ plan, seed, index, taskUUID: task.taskUUID });
       const pixels = await decode(context, plan, latents, index);
       const bytes = await progress.stage('encode', () => encode(task, plan, seed, pixels, context.encodePicture));
-      const picture = describePicture(task, plan, context, { index, seed, bytes });
+      const told = { ...plan, warnings: [...plan.warnings, ...painter.warnings] };
+      const picture = describePicture(task, told, context, { index, seed, bytes });
       onEvent({ kind: 'picture', picture });
       pictures.push(picture);
-      if (context.frugal) await models.vae.dispose();
     }
   } finally {
     painter.dispose();
   }
+  // Painters that free what they are done with have no network on the device while pictures are decoded.
+  if (context.frugal) await models.vae.dispose();
 }
 
 /** Makes the latents of the pictures of a plan, `[C,h,w]`. */
 export interface Painter {
-  /** What whoever asked for the pictures should know of how they are made. */
+  /** What whoever asked for the pictures should know of how the last one was made. */
   readonly warnings: readonly string[];
   paint(one: OnePicture): Promise<Float32Array>;
   /** Frees what it holds on the device; the networks stay loaded. */
@@ -111,8 +117,9 @@ function decode(
 }
 
 /** All networks that a plan may use. */
-export function componentsOf({ base, refiner, vae, controls }: PlanModels): readonly Freeable[] {
-  return [...base.networks, ...(refiner?.networks ?? []), vae, ...controls];
+export function componentsOf({ base, refiner, vae, controls, fluxControls }: PlanModels): readonly Freeable[] {
+  const nets = [...controls, ...fluxControls.map(({ net }) => net)];
+  return [...base.networks, ...(refiner?.networks ?? []), vae, ...nets];
 }
 
 /** Brings all weight files before the first of them is used: from then on nothing is asked of the network. */

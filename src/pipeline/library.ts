@@ -8,7 +8,8 @@ import { controlNetMisfit, parseControlNetConfig } from '../models/configs/contr
 import { parseVaeConfig } from '../models/configs/vae.js';
 import { describeFiles } from '../models/describe.js';
 import type { ResolvedModel, Wanted } from '../models/registry.js';
-import type { ImageInferenceTask, WeightedModel } from '../request/task.js';
+import { unionModeNumber } from '../request/union-modes.js';
+import type { ControlNetRequest, ImageInferenceTask, WeightedModel } from '../request/task.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { triggersOf } from '../text/trigger-words.js';
 import { changeableWeights, type ControlNet, type FittedLora } from './add-ons.js';
@@ -16,6 +17,13 @@ import { createComponent } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
 import { actingEntries, entriesOf, ofEntry, type Entry } from './entries.js';
 import type { PlanModels } from './generate.js';
+import {
+  checkFluxControls,
+  fluxControl,
+  openFluxControlNet,
+  type FluxControl,
+  type FluxControlNet,
+} from './flux/control-net.js';
 import { openFluxModel, type FluxModel } from './flux/model.js';
 import { checkFluxTask } from './flux/plan.js';
 import { openModel, type LoadedModel, type Vae } from './model.js';
@@ -51,9 +59,10 @@ export function createLibrary(openTree: OpenTree): Library {
   const models = createShelf<LoadedModel | FluxModel>(close);
   const vaes = createShelf<Vae>(close);
   const controls = createShelf<ControlNet>(close);
+  const fluxControls = createShelf<FluxControlNet>(close);
   const loras = createShelf<LoraChanges>();
   const embeddings = createShelf<EmbeddingFile>();
-  const shelves = [models, vaes, controls, loras, embeddings];
+  const shelves = [models, vaes, controls, fluxControls, loras, embeddings];
 
   const getModel = (
     runtime: Runtime,
@@ -61,13 +70,13 @@ export function createLibrary(openTree: OpenTree): Library {
     signal: AbortSignal | undefined,
   ): Promise<LoadedModel | FluxModel> =>
     models.get(tree.key, tree, async () => {
-      const { about, clipTokenizer, companions } = tree;
+      const { about, clipTokenizer, companions, derived } = tree;
       const predictionType = about?.overrides.prediction;
       const options = { signal, clipTokenizer, companions, ...(predictionType === 'sample' ? {} : { predictionType }) };
       const opened = await openModelFiles(tree, options);
       const files = about === undefined ? opened : describeFiles(opened, about);
       const weightBits = about?.overrides.weightBits;
-      if (files.architecture === 'flux') return openFluxModel(runtime, files, { weightBits, signal });
+      if (files.architecture === 'flux') return openFluxModel(runtime, files, { weightBits, derived, signal });
       if (weightBits === undefined) return openModel(runtime, files, signal);
       throw fail(
         'invalidModelConfig',
@@ -97,15 +106,30 @@ export function createLibrary(openTree: OpenTree): Library {
   ): Promise<ControlNet> => {
     const net = await controls.get(tree.key, tree, async () => {
       const files = await openControlNetFiles(tree, signal);
+      if (files.kind !== 'unet')
+        throw incompatible(`${tree.name} is for FLUX.1, the model is ${describe(base.architecture)}.`);
       const config = parseControlNetConfig(files.config, `${tree.name}/config.json`);
       return { ...createComponent(runtime, await files.open(signal)), config };
     });
     const misfit = controlNetMisfit(net.config, base.unet.config);
     if (misfit === undefined) return net;
-    throw fail('incompatibleControlNet', `${tree.name} ${misfit}.`, {
-      parameter: 'controlNet.model',
-      type: 'string',
+    throw incompatible(`${tree.name} ${misfit}.`);
+  };
+
+  const getFluxControl = async (
+    runtime: Runtime,
+    { tree, value }: NamedEntry<ControlNetRequest>,
+    base: { readonly key: string; readonly model: FluxModel },
+    signal: AbortSignal | undefined,
+  ): Promise<FluxControl> => {
+    const { weightBits, unionMode } = tree.about?.overrides ?? {};
+    const net = await fluxControls.get(fittedTo(tree, base.key), tree, async () => {
+      const files = await openControlNetFiles(tree, signal);
+      if (files.kind !== 'flux')
+        throw incompatible(`${tree.name} is for Stable Diffusion, the model is ${describe('flux')}.`);
+      return openFluxControlNet(runtime, files, base.model.transformer.config, { name: tree.name, weightBits, signal });
     });
+    return fluxControl(net, value.unionMode, unionModeNumber(unionMode));
   };
 
   return {
@@ -138,9 +162,11 @@ export function createLibrary(openTree: OpenTree): Library {
       await models.keepOnly((key) => key === base.key || key === refiner?.key);
       await vaes.keepOnly((key) => vae !== undefined && isOf(vae, key));
       await controls.keepOnly((key) => entries.controls.some(({ tree }) => tree.key === key));
+      await fluxControls.keepOnly((key) => entries.controls.some(({ tree }) => key === fittedTo(tree, base.key)));
       await loras.keepOnly((key) => entries.loras.some(({ tree }) => key === fittedTo(tree, base.key)));
       await embeddings.keepOnly((key) => entries.embeddings.some(({ tree }) => tree.key === key));
 
+      const added = Object.values(entries).flatMap((list) => list.map(({ tree }) => tree));
       const baseModel = await getModel(runtime, base, signal);
       if (baseModel.architecture === 'flux') checkFluxTask(task); // before anything else is opened
       const openLoras: FittedLora[] = [];
@@ -155,6 +181,12 @@ export function createLibrary(openTree: OpenTree): Library {
         openLoras.push({ key: tree.key, strength: value.weight, changes });
       }
       if (baseModel.architecture === 'flux') {
+        const nets: FluxControl[] = [];
+        for (const entry of entries.controls) {
+          const steered = { key: base.key, model: baseModel };
+          nets.push(await ofEntry(entry, () => getFluxControl(runtime, entry, steered, signal)));
+        }
+        checkFluxControls(nets);
         const open = {
           base: baseModel,
           refiner: undefined,
@@ -162,11 +194,12 @@ export function createLibrary(openTree: OpenTree): Library {
           loras: openLoras,
           embeddings: [],
           controls: [],
+          fluxControls: nets,
         };
         throwIfAborted(signal);
         return {
           ...open,
-          warnings: [...warningsOf([base, ...entries.loras.map(({ tree }) => tree)], open), ...baseModel.warnings],
+          warnings: [...warningsOf([base, ...added], open), ...baseModel.warnings],
         };
       }
       const openEmbeddings: PromptEmbedding[] = [];
@@ -189,17 +222,18 @@ export function createLibrary(openTree: OpenTree): Library {
         loras: openLoras,
         embeddings: openEmbeddings,
         controls: nets,
+        fluxControls: [],
       };
       checkTogether(task, open);
       throwIfAborted(signal);
-      const added = Object.values(entries).flatMap((list) => list.map(({ tree }) => tree));
       return { ...open, warnings: warningsOf([base, refiner, vae, ...added], open) };
     },
     async free() {
       for (const { vae, networks } of models.items()) {
         for (const component of [vae, ...networks]) await component.dispose();
       }
-      for (const component of [...vaes.items(), ...controls.items()]) await component.dispose();
+      for (const component of [...vaes.items(), ...controls.items(), ...fluxControls.items()])
+        await component.dispose();
     },
     async clear() {
       for (const shelf of shelves) await shelf.keepOnly(() => false);
@@ -208,6 +242,10 @@ export function createLibrary(openTree: OpenTree): Library {
 }
 
 const close = (thing: { dispose(): Promise<void> }): Promise<void> => thing.dispose();
+
+function incompatible(message: string): Error {
+  return fail('incompatibleControlNet', message, { parameter: 'controlNet.model', type: 'string' });
+}
 
 /** Opened things by key, each with the files that it is read from. */
 interface Shelf<T> {

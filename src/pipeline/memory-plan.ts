@@ -7,6 +7,7 @@ import { bufferBytes, peakLiveBytes, planBuffers, valueBytes, type RunBinding } 
 import type { Graph } from '../onnx/types.js';
 import { partsWeights, runParts, type DecoderParts } from './banded-memory.js';
 import type { Network, NetworkKind } from './networks.js';
+import { isTwice } from './weight-bytes.js';
 
 /** One network's share, in bytes. */
 export interface NetworkMemory {
@@ -106,10 +107,11 @@ function predictWithForms(forms: readonly Form[], mode: MemoryMode): MemoryPlan 
     shares.push({ ...form.share, pooled: run.pool.bytes - device.pool.bytes });
     device = { ...loaded.device, pool: run.pool };
     runs = Math.max(runs, run.pool.bytes + run.arrays);
+    if (form.network.brief === true) device = unload(device, form.weights);
     // Text encoders are freed together, when all prompts are encoded; ControlNets with the UNet that they act on.
     if (mode === 'resident' || forms[i + 1]?.network.turn === turn) return;
     device = forms
-      .filter(({ network }) => network.turn === turn)
+      .filter(({ network }) => network.turn === turn && network.brief !== true)
       .reduce((d, other) => unload(d, other.weights), device);
   });
   return { networks: shares, weights, activations: runs, ...highest };
@@ -155,7 +157,7 @@ function formOf(network: Network, decoder: DecoderMode): Form {
 
 /** The second run takes more than the first where buffers given back at its end cannot be used at once; a third takes no more. */
 function runTwice(network: Network): Form['run'] {
-  const { graph } = network;
+  const { graph, arrays = 0 } = network;
   const binding = bindingOf(network);
   const planned = once(() => planRun(graph, binding));
   // What a run left on the device is given back before the next one ends with its own.
@@ -166,7 +168,7 @@ function runTwice(network: Network): Form['run'] {
   return (before) => {
     const first = run(before);
     const second = run(first.pool);
-    return { pool: second.pool, peakBytes: Math.max(first.peakBytes, second.peakBytes), arrays: 0 };
+    return { pool: second.pool, peakBytes: arrays + Math.max(first.peakBytes, second.peakBytes), arrays };
   };
 }
 
@@ -247,13 +249,13 @@ function largestOf(runs: readonly BoundGraph[]): Pick<NetworkMemory, 'largestBuf
 }
 
 /** Changed kernels are inputs, which a convolution turns at each run. */
-function bindingOf({ graph, changed, onDevice }: Network): RunBinding {
+function bindingOf({ graph, changed, onDevice, arrays }: Network): RunBinding {
   const turned = graph.weights.filter(
     ({ use, tensors }) => use === 'conv' && tensors.some((tensor) => changed?.has(tensor)),
   );
   return {
     turned: new Set(turned.map(({ value }) => value)),
-    ...(onDevice === undefined ? {} : { onDevice }),
+    ...(onDevice === undefined ? {} : { onDevice, given: arrays !== undefined }),
   };
 }
 
@@ -270,9 +272,10 @@ interface WeightBytes {
 function weightBytes({ graph, changed }: Network): WeightBytes {
   let ours = 0;
   const kernels: number[] = [];
-  for (const { use, tensors, value } of graph.weights) {
+  for (const weight of graph.weights) {
+    const { use, value } = weight;
     const bytes = bufferBytes(valueBytes(value));
-    if (tensors.some((tensor) => changed?.has(tensor))) ours += 2 * bytes;
+    if (changed !== undefined && isTwice(weight, changed)) ours += 2 * bytes;
     else if (use === 'conv') kernels.push(bytes);
     else ours += bytes;
   }

@@ -17,6 +17,7 @@ import { bandParts, windowParts, type DecoderParts } from './banded-memory.js';
 import { planBands } from './banded-plan.js';
 import { planWindows } from './banded-tiny.js';
 import type { Plan } from './plan.js';
+import type { NamedTensors } from './weight-bytes.js';
 
 /** What decides about a model's networks. */
 export interface SizedModel {
@@ -32,7 +33,7 @@ export interface SizedModels {
   /** Those that act in some step. */
   readonly controls?: readonly { readonly config: ControlNetConfig }[];
   /** Weights of the base that LoRAs change. */
-  readonly changed?: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>;
+  readonly changed?: ReadonlyMap<ChangedNetwork, NamedTensors>;
 }
 
 /** Of a plan, what decides about memory. */
@@ -58,9 +59,13 @@ export interface Network {
   /** Networks that follow each other with the same number are freed together, where networks take turns. */
   readonly turn: number;
   /** Tensors that are on the device twice: as they were read, and changed. */
-  readonly changed?: ReadonlySet<string> | undefined;
+  readonly changed?: NamedTensors | undefined;
   /** Inputs and outputs that never leave the device. */
   readonly onDevice?: ReadonlySet<string>;
+  /** Outputs that never leave the device are written into arrays of ours; so many bytes of them, and of others of ours, are there while it runs. */
+  readonly arrays?: number;
+  /** Freed as soon as it has run, also where networks stay. */
+  readonly brief?: boolean;
   /** The decoder in bands or windows; absent where the network cannot be run in parts. */
   readonly parts?: (() => DecoderParts) | undefined;
 }
@@ -73,7 +78,7 @@ export function networksOf(models: SizedModels, plan: SizedPlan, options: Networ
   const { base, refiner, vae, changed } = models;
   const stages = refiner === undefined ? [base] : [base, refiner];
   const whose = (model: SizedModel): string => (model === base ? '' : "refiner's ");
-  const changedOf = (model: SizedModel, network: ChangedNetwork): ReadonlySet<string> | undefined =>
+  const changedOf = (model: SizedModel, network: ChangedNetwork): NamedTensors | undefined =>
     model === base ? changed?.get(network) : undefined;
   const texts = stages.flatMap((model) =>
     model.encoders.map(({ config, slot }): Network => ({

@@ -36,7 +36,6 @@ const RELEASE_MS = 5_000;
 
 /** How long the CPU stands in for a lost GPU before it is looked for again: browsers keep a page from its GPU for about so long. */
 const REFUGE_MS = 60_000;
-/** Buffers of other kinds of tasks that may stay besides as much again as one kind takes. */
 const SPARE_BYTES = 2 ** 30;
 
 export interface OwnDeviceParts {
@@ -48,9 +47,12 @@ export interface OwnDeviceParts {
   readonly hasGpu: () => Promise<boolean>;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
+  /** Bytes of buffers of other kinds of tasks that may stay besides as much again as one kind takes; default 1 GiB. */
+  readonly spareBytes?: number | undefined;
 }
 
-export function createOwnDevice({ open, createLibrary, hasGpu, now }: OwnDeviceParts): OwnDevice {
+export function createOwnDevice(parts: OwnDeviceParts): OwnDevice {
+  const { open, createLibrary, hasGpu, now, spareBytes = SPARE_BYTES } = parts;
   let current: Opened | undefined;
   let library = createLibrary();
   let disposed = false;
@@ -96,7 +98,7 @@ export function createOwnDevice({ open, createLibrary, hasGpu, now }: OwnDeviceP
       kindAtHand = kind;
       if (current?.ready === undefined) return;
       if (await isOutlived(current, { hasGpu, now })) await forget();
-      else if (isFull(current, current.ready.memory().gpuBytes, kind)) await forget();
+      else if (isFull(current, current.ready.memory().gpuBytes, kind, spareBytes)) await forget();
       else current.kinds.add(kind);
     },
     ready: () => current?.ready,
@@ -140,11 +142,11 @@ async function isOutlived(opened: Opened, { hasGpu, now }: Pick<OwnDeviceParts, 
  * Whether so much was left by tasks of other kinds that this one had better begin on an empty device. Tasks whose buffers are there need no
  * others, so that sizes that take turns may stay; of what is held, no more than three times the largest task's and the spare bytes.
  */
-function isFull(opened: Opened, heldBytes: number, kind: string): boolean {
+function isFull(opened: Opened, heldBytes: number, kind: string, spareBytes: number): boolean {
   const { kinds } = opened;
   if (kinds.size === 0 || kinds.has(kind)) return false;
   opened.firstBytes ??= heldBytes;
-  return heldBytes > 2 * opened.firstBytes + SPARE_BYTES;
+  return heldBytes > 2 * opened.firstBytes + spareBytes;
 }
 
 /** Whether a lost device can show as this: not where the code says what it was that went wrong. */

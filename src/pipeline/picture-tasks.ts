@@ -24,7 +24,7 @@ export interface PictureTaskContext {
 
 /**
  * Keeps a picture; it is read whole first, so that what is kept is a picture. One that is kept already stays the same.
- * @throws as `loadPicture`
+ * @throws as `loadPictureFile`
  */
 export async function uploadImage(task: ImageUploadTask, context: PictureTaskContext): Promise<WireUpload> {
   const { taskType, taskUUID, warnings } = task;
@@ -41,7 +41,7 @@ export async function uploadImage(task: ImageUploadTask, context: PictureTaskCon
 
 /**
  * Draws a guide; it is kept, and so is the picture it was drawn from.
- * @throws as `loadPicture` and the preprocessor
+ * @throws as `loadPictureFile` and the preprocessor
  */
 export async function preprocessImage(task: PreprocessTask, context: PictureTaskContext): Promise<WireGuide> {
   const { taskType, taskUUID, outputType, includeCost, warnings } = task;
@@ -68,7 +68,8 @@ export async function preprocessImage(task: PreprocessTask, context: PictureTask
   // What a ControlNet will look at is kept without loss, whatever the caller gets.
   const lossless =
     file.mime === 'image/png' ? file : await encodeFile(drawn, { ...task, outputFormat: 'PNG' }, encodePicture);
-  keeper.keep({ taskUUID, imageUUID: identity.guideImageUUID, ...size, ...lossless });
+  const { preProcessorType } = task;
+  keeper.keep({ taskUUID, imageUUID: identity.guideImageUUID, ...size, ...lossless, preProcessorType });
   const timings = { ...progress.timings() };
   const guide: WireGuide = { ...identity, ...size, ...file, outputType, includeCost, warnings, timings };
   context.onEvent({ kind: 'guide', guide });

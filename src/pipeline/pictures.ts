@@ -15,6 +15,7 @@ import {
   type ImageReference,
 } from '../request/image-reference.js';
 import { codeName, documentationOf } from '../request/place.js';
+import type { PreProcessorType } from '../request/preprocessors.js';
 import type { ImageInferenceTask, Task } from '../request/task.js';
 
 export interface PictureDeps extends Pick<HttpDeps, 'fetch'> {
@@ -37,23 +38,20 @@ export interface LoadedPicture {
   readonly file: { readonly bytes: Uint8Array<ArrayBuffer>; readonly mime: PictureMime };
   /** Where the reference was one. */
   readonly imageUUID?: string;
+  /** What drew it, where it was kept here by a preprocessor. */
+  readonly preProcessorType?: PreProcessorType;
 }
 
 /** What a task of `imageInference` looks at, in the order of its parameters. */
 export interface TaskPictures {
   /** One for each entry of `controlNet`, as large as it came: see {@link fitGuide}. */
-  readonly guides: readonly RgbPicture[];
+  readonly guides: readonly Pick<LoadedPicture, 'picture' | 'preProcessorType'>[];
 }
 
 /**
- * The pixels of a picture, without opacity.
+ * The pixels of a picture, without opacity, and the file.
  * @throws imageNotFound, downloadFailed, aborted; `invalid<Parameter>` for what is no picture, too large or damaged: all name `parameter`
  */
-export async function loadPicture(deps: PictureDeps, input: ImageInput, request: PictureRequest): Promise<RgbPicture> {
-  return (await loadPictureFile(deps, input, request)).picture;
-}
-
-/** The same, with the file. @throws as {@link loadPicture} */
 export async function loadPictureFile(
   deps: PictureDeps,
   input: ImageInput,
@@ -62,12 +60,12 @@ export async function loadPictureFile(
   try {
     const reference = parseImageReference(input);
     if (reference === undefined) throw fail('invalidImage', 'This is no reference to a picture.'); // the request's checks let none through
-    const bytes = await readBytes(deps, reference, request.signal);
+    const { data: bytes, preProcessorType } = await readBytes(deps, reference, request.signal);
     throwIfAborted(request.signal);
     const { picture, mime } = await readPicture(bytes, deps.decodePicture);
     throwIfAborted(request.signal);
     const identity = reference.kind === 'uuid' ? { imageUUID: reference.uuid } : {};
-    return { picture, file: { bytes, mime }, ...identity };
+    return { picture, file: { bytes, mime }, ...identity, ...(preProcessorType && { preProcessorType }) };
   } catch (error) {
     throw aboutParameter(error, request);
   }
@@ -77,17 +75,21 @@ async function readBytes(
   { fetch, images }: PictureDeps,
   reference: ImageReference,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<{ readonly data: Uint8Array<ArrayBuffer>; readonly preProcessorType?: PreProcessorType | undefined }> {
   throwIfAborted(signal);
   switch (reference.kind) {
-    case 'uuid':
-      return (await images.get(reference.uuid)).data;
+    case 'uuid': {
+      const { data, info } = await images.get(reference.uuid);
+      return { data, preProcessorType: info.preProcessorType };
+    }
     case 'base64':
-      return decodeBase64(reference.base64);
+      return { data: decodeBase64(reference.base64) };
     case 'url':
-      return downloadImage({ deps: { fetch }, url: reference.url, limitBytes: MAX_IMAGE_BYTES, signal });
+      return {
+        data: await downloadImage({ deps: { fetch }, url: reference.url, limitBytes: MAX_IMAGE_BYTES, signal }),
+      };
     case 'blob':
-      return readBlob(reference.blob);
+      return { data: await readBlob(reference.blob) };
     default:
       return reference satisfies never;
   }
@@ -135,14 +137,20 @@ export async function loadTaskPictures(
   signal: AbortSignal | undefined,
 ): Promise<TaskPictures> {
   const loads = controlNet.map(({ guideImage }, i) =>
-    loadPicture(deps, guideImage, { parameter: `controlNet[${i}].guideImage`, signal }),
+    loadPictureFile(deps, guideImage, { parameter: `controlNet[${i}].guideImage`, signal }),
   );
   const settled = await Promise.allSettled(loads);
   throwIfAborted(signal);
   const problems = settled.flatMap((one) => (one.status === 'rejected' ? toWireErrors(one.reason) : []));
   const [first, ...more] = problems;
   if (first !== undefined) throw new DarkroomError([first, ...more]);
-  return { guides: settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])) };
+  return {
+    guides: settled.flatMap((one) => {
+      if (one.status === 'rejected') return [];
+      const { picture, preProcessorType } = one.value;
+      return [{ picture, ...(preProcessorType && { preProcessorType }) }];
+    }),
+  };
 }
 
 /** UUIDs of stored pictures that a task names. */

@@ -1,20 +1,24 @@
 /** @file How large the weights of graphs are: in the file, and on the device. */
 import type { WeightFile } from '../assets/weights.js';
 import { valueBytes } from '../onnx/liveness.js';
-import type { Graph } from '../onnx/types.js';
+import type { Graph, Weight } from '../onnx/types.js';
 
-/** Bytes in the file of a graph's weights, for each of the blocks that have these prefixes; each tensor once. */
+/** Bytes that are read for a graph's weights, for each of the blocks that have these prefixes; each tensor once. */
 export function fileBytes(file: WeightFile, { weights }: Graph, prefixes: readonly string[] = ['']): number {
   const names = weights.flatMap(({ tensors }) => tensors);
-  return prefixes.reduce(
-    (sum, prefix) =>
-      sum +
-      bytesOf(
-        file,
-        names.map((name) => prefix + name),
-      ),
-    0,
-  );
+  const scales = weights.filter(({ packed }) => packed?.part === 'scales');
+  return prefixes.reduce((sum, prefix) => {
+    const kept = new Map(scales.flatMap((weight) => keptBytes(file, weight, prefix)));
+    const others = names.map((name) => prefix + name).filter((name) => !kept.has(name));
+    return sum + [...kept.values()].reduce((all, bytes) => all + bytes, 0) + bytesOf(file, others);
+  }, 0);
+}
+
+/** Of a matrix that was rounded before. */
+function keptBytes(file: WeightFile, { tensors, packed, value }: Weight, prefix: string): readonly [string, number][] {
+  const name = prefix + (tensors[0] ?? '');
+  const kept = packed && file.kept?.find(name, packed.format);
+  return kept === undefined ? [] : [[name, kept.bytes(value.dtype === 'float16' ? 'float16' : 'float32')]];
 }
 
 /** Bytes in the file of the weights that graphs read together, each tensor once. */
@@ -35,12 +39,26 @@ function bytesOf(file: WeightFile, names: readonly string[]): number {
   return total;
 }
 
-const NONE: ReadonlySet<string> = new Set();
+/** Some tensors of a file. */
+export interface NamedTensors {
+  has(tensor: string): boolean;
+}
 
-/** Bytes on the device of one graph's weights; those that are changed are there twice. @param prefix of the block whose weights they are */
+const NONE: NamedTensors = new Set();
+
+/** Whether a weight is on the device as it was read and as it is changed. Beside packed matrices are branches instead ({@link branchBytes}). */
+export function isTwice({ tensors, packed, branch }: Weight, changed: NamedTensors, prefix = ''): boolean {
+  return packed === undefined && branch === undefined && tensors.some((name) => changed.has(prefix + name));
+}
+
+/** Bytes on the device of one graph's weights but its branches; those that are changed are there twice. @param prefix of the block whose weights they are */
 export function deviceBytes({ weights }: Graph, changed = NONE, prefix = ''): number {
-  return weights.reduce((sum, { value, tensors }) => {
-    const times = tensors.some((name) => changed.has(prefix + name)) ? 2 : 1;
-    return sum + times * valueBytes(value);
-  }, 0);
+  return weights
+    .filter(({ branch }) => branch === undefined)
+    .reduce((sum, weight) => sum + (isTwice(weight, changed, prefix) ? 2 : 1) * valueBytes(weight.value), 0);
+}
+
+/** Bytes of what is added beside packed matrices, for one block: on the device for all of them, also where their other weights take turns. */
+export function branchBytes({ weights }: Graph): number {
+  return weights.reduce((sum, { branch, value }) => sum + (branch === undefined ? 0 : valueBytes(value)), 0);
 }

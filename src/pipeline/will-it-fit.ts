@@ -1,18 +1,20 @@
 /** @file A request's memory before anything is downloaded: opens configs and weight headers only, predicts, and judges. */
 import { elementCount } from '../base/dtype.js';
+import { fail } from '../base/errors.js';
 import type { ImageInferenceTask } from '../request/task.js';
-import type { Runtime } from '../runtime/runtime.js';
+import type { Runtime, RuntimeInfo } from '../runtime/runtime.js';
 import { planPrompt } from '../text/weighted.js';
 import { changedBy } from './add-ons.js';
 import { HEAP_BYTES, isCut } from './banded-plan.js';
 import { acts } from './control-plan.js';
 import { judgeFit, type Fit, type Room, type Size, type Way, type Ways } from './fit.js';
-import { fluxNetworks } from './flux/networks.js';
+import { fluxForms } from './flux/ways.js';
 import { componentsOf, type PlanModels } from './generate.js';
 import { createLibrary, type OpenTree } from './library.js';
 import { createHeapPredictor, createPredictor } from './memory-plan.js';
 import type { LoadedModel } from './model.js';
 import { networksOf, type Network, type NetworkOptions } from './networks.js';
+import type { Pace } from './pace.js';
 import type { Plan } from './plan.js';
 import { planTask } from './plans.js';
 
@@ -25,7 +27,7 @@ export interface FitOptions {
  * @throws whatever opening the models or planning the task throws: modelNotFound, missingModelFile, invalidWidth, …
  */
 export async function willItFit(
-  { runtime, openTree }: { readonly runtime: Runtime; readonly openTree: OpenTree },
+  { runtime, openTree, pace }: { readonly runtime: Runtime; readonly openTree: OpenTree; readonly pace: Pace },
   task: ImageInferenceTask,
   { memoryBudgetBytes }: FitOptions,
 ): Promise<Fit> {
@@ -33,48 +35,76 @@ export async function willItFit(
   const library = createLibrary(openTree);
   try {
     const models = await library.open(runtime, task, undefined);
+    const available = memoryOf(runtime, memoryBudgetBytes);
     const predict = (size: Size | undefined): { readonly plan: Plan; readonly ways: Ways } => {
       const plan = planTask({ ...task, ...size }, models.base, () => 1n);
-      return { plan, ways: predictWays(runtime, models, plan) };
+      return { plan, ways: predictWays(runtime, models, plan, { available, pace }) };
     };
     const { plan, ways } = predict(undefined);
-    const room: Room = { limits: runtime.info.limits, available: memoryOf(runtime, memoryBudgetBytes) };
+    const room: Room = { limits: runtime.info.limits, available };
     return judgeFit(ways, room, plan, (size) => predict(size).ways);
   } finally {
     await library.clear();
   }
 }
 
+/** What decides how a task is run on a device, besides its limits. */
+export interface Circumstances {
+  /** Bytes there are, where that is known. */
+  readonly available: number | undefined;
+  readonly pace: Pace;
+}
+
 /** What a plan takes of the memory of a runtime's device, in each way that it can be run. */
-export function predictWays({ dialect, info }: Runtime, models: PlanModels, plan: Plan): Ways {
+export function predictWays(
+  { dialect, info }: Runtime,
+  models: PlanModels,
+  plan: Plan,
+  { available, pace }: Circumstances,
+): Ways {
   const options = { dialect, dtype: info.dtype };
-  const createPredict = info.backend === 'wasm' ? createHeapPredictor : createPredictor;
-  const networks = networksFor(models, plan, options, false);
-  const predict = createPredict(networks);
-  // Blocks can take turns, so that little of their weights need be there.
-  const inTurn =
-    models.base.architecture === 'flux' ? createPredict(networksFor(models, plan, options, true)) : predict;
+  const { base, loras } = models;
+  if (base.architecture === 'flux') {
+    const { fluxControls: controls } = models;
+    const forms = fluxForms(base, plan, options, changedBy(loras), { limits: info.limits, available, pace, controls });
+    return asWays(forms.flatMap(({ networks, frugal, ...about }) => waysOf(info, networks, [frugal], about)));
+  }
+  return asWays(waysOf(info, sdNetworks(models, base, plan, options), [false, true], {}));
+}
+
+/** Of networks in memory modes, from the fastest: at once, and in bands where the decoder can be cut. */
+function waysOf(
+  info: RuntimeInfo,
+  networks: readonly Network[],
+  modes: readonly boolean[],
+  about: Partial<Way>,
+): readonly Way[] {
+  const predict = (info.backend === 'wasm' ? createHeapPredictor : createPredictor)(networks);
   const decoder = networks.find(({ kind }) => kind === 'vae');
   // Where the device cannot do it at once, it is done in parts anyway.
   const cut = decoder !== undefined && isCut('auto', { graph: () => decoder.graph, info });
-  const way = (frugal: boolean, bands: boolean): Way => ({
-    frugal,
-    bands,
-    plan: (frugal ? inTurn : predict)(frugal ? 'frugal' : 'resident', cut || bands ? 'parts' : 'whole'),
-  });
-  if (cut || decoder?.parts === undefined) return [way(false, false), way(true, false)];
-  return [way(false, false), way(false, true), way(true, false), way(true, true)];
+  return modes.flatMap((frugal) =>
+    (cut || decoder?.parts === undefined ? [false] : [false, true]).map((bands) => ({
+      ...about,
+      frugal,
+      bands,
+      plan: predict(frugal ? 'frugal' : 'resident', cut || bands ? 'parts' : 'whole'),
+    })),
+  );
 }
 
-function networksFor(
+function asWays([first, ...others]: readonly Way[]): Ways {
+  if (first === undefined) throw fail('internalError', 'A request can be run in no way.');
+  return [first, ...others];
+}
+
+function sdNetworks(
   models: PlanModels,
+  base: LoadedModel,
   plan: Plan,
   options: Pick<NetworkOptions, 'dialect' | 'dtype'>,
-  frugal: boolean,
 ): readonly Network[] {
-  const { base } = models;
   const changed = changedBy(models.loras);
-  if (base.architecture === 'flux') return fluxNetworks(base, plan, options, changed, frugal);
   const controls = models.controls.filter((_, i) => acts(plan.controlNet[i]));
   return networksOf({ ...models, base, controls, changed }, plan, { ...options, textTokens: textTokens(base, plan) });
 }

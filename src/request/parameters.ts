@@ -23,6 +23,7 @@ import { relateAccelerator, relateControlNet, relateRefiner } from './relations.
 import { defaulted, defaultedBy, object, required, requiredOnWire } from './rules.js';
 import { SCHEDULER_NAMES, resolveSchedulerName } from './scheduler-names.js';
 import { seed } from './seed.js';
+import { unionMode } from './union-modes.js';
 
 /** The bound of `startStep` and its like when a task does not say its steps. */
 export const DEFAULT_STEPS = 20;
@@ -65,6 +66,8 @@ const controlNet = object(
     controlMode: defaultedBy(oneOf(['prompt', 'controlnet', 'balanced']), ({ dialect }) =>
       dialect === 'sdk' ? 'controlnet' : 'balanced',
     ),
+    // Not in the cloud, where each mode of a union net is a model of its own.
+    unionMode: unionMode(),
   },
   relateControlNet,
 );

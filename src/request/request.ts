@@ -5,6 +5,7 @@
 import type { PreProcessorType } from './preprocessors.js';
 import type { SchedulerName } from './scheduler-names.js';
 import type { ControlMode, OutputFormat, OutputType, PromptWeighting } from './task.js';
+import type { UnionMode } from './union-modes.js';
 
 /** A model: an AIR such as `civitai:4384@128713`, a registered name, or a URL. 1–4096 characters. */
 export type ModelReference = string;
@@ -201,6 +202,8 @@ export interface ControlNetInput {
   readonly endStepPercentage?: number;
   /** What counts more. Default: `controlnet` in `imageInference()`, `balanced` in raw tasks. */
   readonly controlMode?: ControlMode;
+  /** Union ControlNets of FLUX.1 (not in the cloud): what kind of guide it is, by name or number. Default: what our preprocessor drew, else `canny`. */
+  readonly unionMode?: UnionMode | number;
 }
 
 /** One entry of `lora[]` or `embeddings[]`. */

@@ -28,6 +28,8 @@ export interface ControlNetRequest {
   readonly endStep?: number;
   readonly endStepPercentage?: number;
   readonly controlMode: ControlMode;
+  /** Number of the kind of guide, for union nets. Ours, not the cloud's. */
+  readonly unionMode?: number;
 }
 
 /** One entry of `lora[]` or `embeddings[]`; weight −4…4. */

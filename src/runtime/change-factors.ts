@@ -1,5 +1,6 @@
 /** @file The changes of one weight → the shapes that their graph is written for and the numbers that it is fed. */
-import type { AppliedChange, Delta, Matrix, Product } from '../assets/weight-change.js';
+import { transpose } from '../assets/lora-algebra.js';
+import { wholeRank, type AppliedChange, type Delta, type Matrix, type Product } from '../assets/weight-change.js';
 import type { FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import {
@@ -31,11 +32,13 @@ interface ReadChange {
   /** Strength and scale; scale alone where the change rescales. */
   readonly amount: number;
   /** Times strength. */
-  readonly norms?: Float32Array;
+  readonly norms?: Norms;
 }
 
-/** Products share one Gemm of all their ranks, filled up with zeros to a multiple of this: few different graphs, and whole vectors. */
-const RANK_STEP = 8;
+interface Norms {
+  readonly of: 'rows' | 'inputs';
+  readonly values: Float32Array;
+}
 
 /**
  * Reads all changes of the weight `name`, a matrix of `size`.
@@ -57,13 +60,18 @@ export async function readChanges(
 
   const changes: ChangeShape[] = [];
   const inputs: Record<string, FactorInput> = {};
-  const add = (parts: Parts, norms?: Float32Array): void => {
+  const add = (parts: Parts, norms?: Norms): void => {
     const at = changes.length;
-    changes.push({ ...parts.shape, rescales: norms !== undefined });
+    const count = norms?.values.length ?? 0;
+    const inputsOf = norms?.of === 'inputs' ? { inputs: count } : {};
+    changes.push({ ...parts.shape, rescales: norms !== undefined, ...inputsOf });
     for (const { factor, ...input } of parts.factors) inputs[CHANGE_IO.factor(at, factor)] = input;
-    if (norms !== undefined) inputs[CHANGE_IO.factor(at, 'norms')] = { values: norms, shape: [size.rows, 1] };
+    if (norms !== undefined) {
+      const shape = norms.of === 'rows' ? [count, 1] : [1, count, 1];
+      inputs[CHANGE_IO.factor(at, 'norms')] = { values: norms.values, shape };
+    }
   };
-  if (products.length > 0) add(joinProducts(size, products));
+  if (products.length > 0) add(partsOfProducts(size, products));
   for (const { delta, amount, norms } of others) add(partsOf(size, delta, amount), norms);
 
   const rescaling = applied.filter(({ rescales }) => rescales);
@@ -76,6 +84,29 @@ export async function readChanges(
   return { size, changes, dtype: type, inputs };
 }
 
+/**
+ * The factors of all changes of the weight `name`, a matrix of `size`, as one product of `rank`, which they fit into (`productRank`), with amounts in it.
+ * @throws as {@link readChanges}
+ */
+export async function readBranch(
+  name: string,
+  size: MatrixSize,
+  applied: readonly AppliedChange[],
+  { rank, dtype }: { readonly rank: number; readonly dtype: FloatType },
+  signal?: AbortSignal,
+): Promise<Readonly<Record<'left' | 'right', FactorInput>>> {
+  const products: ScaledProduct[] = [];
+  for (const change of applied) {
+    const { delta, amount } = await readOne(name, size, change, signal);
+    const product = productOf(delta);
+    if (product === undefined) throw fail('internalError', `${change.id}: a ${delta.kind} is no product.`);
+    products.push({ ...product, amount });
+  }
+  const factors = joinProducts(size, products, rank);
+  for (const { values } of Object.values(factors)) checkRange(name, values, dtype);
+  return factors;
+}
+
 async function readOne(
   name: string,
   size: MatrixSize,
@@ -83,7 +114,7 @@ async function readOne(
   signal: AbortSignal | undefined,
 ): Promise<ReadChange> {
   const { id, scale, strength, rescales } = change;
-  const { delta, rowNorms } = await change.read(signal);
+  const { delta, rowNorms, inputNorms } = await change.read(signal);
   const { rows, columns } = sizeOf(id, delta);
   if (rows !== size.rows || columns !== size.columns) {
     throw fail(
@@ -93,6 +124,9 @@ async function readOne(
     );
   }
   if (!rescales) return { delta, amount: strength * scale };
+  const strong = (norms: Float32Array): Float32Array => norms.map((norm) => norm * strength);
+  if (rowNorms === undefined && inputNorms !== undefined && size.columns % inputNorms.length === 0)
+    return { delta, amount: scale, norms: { of: 'inputs', values: strong(inputNorms) } };
   if (rowNorms?.length !== size.rows) {
     throw fail(
       'incompatibleLora',
@@ -100,7 +134,7 @@ async function readOne(
       { hint: 'It was made for another family of models.' },
     );
   }
-  return { delta, amount: scale, norms: rowNorms.map((norm) => norm * strength) };
+  return { delta, amount: scale, norms: { of: 'rows', values: strong(rowNorms) } };
 }
 
 /** The matrix that a Δ is. @throws incompatibleLora when its own factors do not fit together */
@@ -138,7 +172,7 @@ interface Parts {
 function partsOf(size: MatrixSize, delta: Delta, amount: number): Parts {
   switch (delta.kind) {
     case 'product':
-      return joinProducts(size, [{ ...delta.factor, amount }]);
+      return partsOfProducts(size, [{ ...delta.factor, amount }]);
     case 'hadamard': {
       const [first, second] = [balance({ ...delta.first, amount: 1 }), balance({ ...delta.second, amount })];
       return {
@@ -172,10 +206,48 @@ function partsOf(size: MatrixSize, delta: Delta, amount: number): Parts {
 /** `amount · left · right`. */
 type ScaledProduct = Product & { readonly amount: number };
 
-/** Σ amountᵢ·leftᵢ·rightᵢ = [left₁ left₂ …]·[right₁; right₂; …]. */
-function joinProducts({ rows, columns }: MatrixSize, products: readonly ScaledProduct[]): Parts {
-  const used = products.reduce((sum, { left }) => sum + left.columns, 0);
-  const rank = Math.ceil(used / RANK_STEP) * RANK_STEP;
+/** (a·b) ∘ (c·d) = (columns aᵢ∘cⱼ)·(rows bᵢ∘dⱼ), for all i and j: the product of Khatri and Rao (1968). */
+function productOf(delta: Delta): Product | undefined {
+  if (delta.kind === 'product') return delta.factor;
+  if (delta.kind !== 'hadamard') return undefined;
+  const { first, second } = delta;
+  const [columnsLeft, rowsRight] = [
+    khatriRao(transpose(first.left), transpose(second.left)),
+    khatriRao(first.right, second.right),
+  ];
+  return { left: transpose(columnsLeft), right: rowsRight };
+}
+
+/** Each row of one times each of the other, element by element. */
+function khatriRao(a: Matrix, b: Matrix): Matrix {
+  const { columns } = a;
+  const values = new Float32Array(a.rows * b.rows * columns);
+  for (let i = 0; i < a.rows; i++)
+    for (let j = 0; j < b.rows; j++)
+      for (let x = 0; x < columns; x++)
+        values[(i * b.rows + j) * columns + x] =
+          (a.values[i * columns + x] ?? NaN) * (b.values[j * columns + x] ?? NaN);
+  return { rows: a.rows * b.rows, columns, values };
+}
+
+function partsOfProducts(size: MatrixSize, products: readonly ScaledProduct[]): Parts {
+  const rank = wholeRank(products.reduce((sum, { left }) => sum + left.columns, 0));
+  const { left, right } = joinProducts(size, products, rank);
+  return {
+    shape: { kind: 'product', rank },
+    factors: [
+      { factor: 'left', ...left },
+      { factor: 'right', ...right },
+    ],
+  };
+}
+
+/** Σ amountᵢ·leftᵢ·rightᵢ = [left₁ left₂ …]·[right₁; right₂; …], filled up with zeros. */
+function joinProducts(
+  { rows, columns }: MatrixSize,
+  products: readonly ScaledProduct[],
+  rank: number,
+): Readonly<Record<'left' | 'right', FactorInput>> {
   const left = new Float32Array(rows * rank);
   const right = new Float32Array(rank * columns);
   let at = 0;
@@ -188,13 +260,7 @@ function joinProducts({ rows, columns }: MatrixSize, products: readonly ScaledPr
     for (let i = 0; i < own * columns; i++) right[at * columns + i] = factors.right * (product.right.values[i] ?? NaN);
     at += own;
   }
-  return {
-    shape: { kind: 'product', rank },
-    factors: [
-      { factor: 'left', values: left, shape: [rows, rank] },
-      { factor: 'right', values: right, shape: [rank, columns] },
-    ],
-  };
+  return { left: { values: left, shape: [rows, rank] }, right: { values: right, shape: [rank, columns] } };
 }
 
 /**

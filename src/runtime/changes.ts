@@ -5,7 +5,7 @@ import { fail, throwIfAborted } from '../base/errors.js';
 import { readChanges } from './change-factors.js';
 import type { Lock } from './lock.js';
 import { floatsOnly } from './device-array.js';
-import { createMerger, type Merger } from './merge.js';
+import { createMerger, readyChange, type Merger, type ReadyChange } from './merge.js';
 import type { SessionContext } from './session.js';
 import { restore, type StoredWeight } from './stored-weights.js';
 
@@ -33,7 +33,7 @@ export function groupChanges(file: WeightFile, changes: readonly AppliedChange[]
 
 /**
  * Brings those of `weights` that have arrays up to `changes`, all of them while no session runs; what has the right ones already is not
- * touched. Where it throws, the weight at hand has no changes, and those after it have their former ones.
+ * touched, nor are matrices of few bits (`branches.ts`). Where it throws, the weight at hand has no changes, and those after it have their former ones.
  * @throws incompatibleLora, invalidModelFile, runtimeFailed, outOfMemory, aborted
  */
 export async function applyChanges(
@@ -44,14 +44,29 @@ export async function applyChanges(
 ): Promise<void> {
   const stale = weights
     .map((stored) => ({ stored, wanted: stored.weight.tensors.flatMap((name) => changes.get(name) ?? []) }))
-    .filter(({ stored, wanted }) => stored.base !== undefined && stored.applied !== nameOf(wanted));
+    .filter(({ stored, wanted }) => stored.base !== undefined && stored.applied !== nameOf(wanted))
+    .filter(({ stored }) => stored.weight.packed === undefined);
   for (const { stored, wanted } of stale) if (wanted.length === 0) restore(stored);
   const rest = stale.filter(({ wanted }) => wanted.length > 0);
   if (rest.length === 0) return;
   await context.lock(async () => {
     const merger = createMerger({ ...context, lock: atOnce });
+    const prepare = ({ stored, wanted }: Stale): Promise<ReadyChange> => readyFor(context, stored, wanted, signal);
     try {
-      for (const { stored, wanted } of rest) await changeWeight(context, merger, stored, wanted, signal);
+      // While one is computed, the next is read and sent.
+      let [coming] = rest.slice(0, 1).map(prepare);
+      for (const [i, stale] of rest.entries()) {
+        const ready = coming;
+        [coming] = rest.slice(i + 1, i + 2).map(prepare);
+        coming?.catch(() => undefined); // told in its turn
+        try {
+          if (ready !== undefined) await changeWeight(merger, stale, await ready, signal);
+        } catch (error) {
+          restore(stale.stored);
+          await coming?.then((next) => discard(next, rest[i + 1]?.stored)).catch(() => undefined);
+          throw error;
+        }
+      }
     } finally {
       await merger.dispose();
     }
@@ -62,30 +77,52 @@ export async function applyChanges(
 const atOnce: Lock = (work) => work();
 
 /** What tells lists of changes apart; '' for none. */
-function nameOf(changes: readonly AppliedChange[]): string {
+export function nameOf(changes: readonly AppliedChange[]): string {
   return changes.length === 0 ? '' : JSON.stringify(changes.map(({ id, strength }) => [id, strength]));
 }
 
-async function changeWeight(
+/** A weight that has other changes than it should. */
+interface Stale {
+  readonly stored: StoredWeight;
+  readonly wanted: readonly AppliedChange[];
+}
+
+async function readyFor(
   { arrays }: SessionContext,
+  { weight, base, changed }: StoredWeight,
+  wanted: readonly AppliedChange[],
+  signal: AbortSignal | undefined,
+): Promise<ReadyChange> {
+  throwIfAborted(signal);
+  if (base === undefined) throw fail('internalError', `${weight.name}: has no array that could be changed.`);
+  // A kernel [O, I, h, w] is O rows of I·h·w.
+  const [rows = 1, ...more] = weight.value.shape;
+  const size = { rows, columns: more.reduce((product, count) => product * count, 1) };
+  const plan = await readChanges(weight.name, size, wanted, floatsOnly(base.dtype), signal);
+  return readyChange(arrays, plan, base, changed, `${weight.name} changed`);
+}
+
+async function changeWeight(
   merger: Merger,
-  stored: StoredWeight,
-  changes: readonly AppliedChange[],
+  { stored, wanted }: Stale,
+  ready: ReadyChange,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  throwIfAborted(signal);
-  const { weight, base } = stored;
-  if (base === undefined) return;
-  // A kernel [O, I, h, w] is O rows of I·h·w.
-  const [rows = 1, ...rest] = weight.value.shape;
-  const size = { rows, columns: rest.reduce((product, count) => product * count, 1) };
   try {
-    const plan = await readChanges(weight.name, size, changes, floatsOnly(base.dtype), signal);
-    stored.changed ??= await arrays.zeros(base.shape, base.dtype, `${weight.name} changed`);
-    await merger.merge(base, stored.changed, plan);
-    stored.applied = nameOf(changes);
+    throwIfAborted(signal);
+    if (stored.base === undefined)
+      throw fail('internalError', `${stored.weight.name}: was freed while it was changed.`);
+    await merger.merge(stored.base, ready);
+    [stored.changed, stored.applied] = [ready.target, nameOf(wanted)];
   } catch (error) {
-    restore(stored);
+    discard(ready, stored);
     throw error;
   }
+  for (const factor of Object.values(ready.factors)) factor.dispose();
+}
+
+/** Frees what was made for a change, but an array that the weight has from former ones. */
+function discard({ factors, target }: ReadyChange, stored: StoredWeight | undefined): void {
+  for (const factor of Object.values(factors)) factor.dispose();
+  if (stored?.changed !== target) target.dispose();
 }

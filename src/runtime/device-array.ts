@@ -3,6 +3,7 @@ import type { Tensor } from 'onnxruntime-web';
 import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
+import { createBusy, type Busy } from './busy.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
@@ -100,8 +101,11 @@ export function createCpuArrays(ort: Ort): ArrayStore {
   };
 }
 
-/** Arrays in GPU buffers. */
-export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayStore {
+/**
+ * Arrays in GPU buffers.
+ * @param busy is told of copies to the device, which block while it has too much to do
+ */
+export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: Busy = createBusy()): ArrayStore {
   const wrap = (tensor: Tensor, shape: readonly number[], dtype: ArrayType, release: () => void): DeviceArray => {
     // Tensor.getData would move the tensor to the CPU for good.
     const buffer = tensor.gpuBuffer;
@@ -117,14 +121,14 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayS
       },
     };
   };
-  const write = createWriter(device);
+  const write = createWriter(device, busy);
   const make = async (
     shape: readonly number[],
     dtype: ArrayType,
     label: string,
     values?: Stored,
   ): Promise<DeviceArray> => {
-    const buffer = await createBuffer(device, label, elementCount(shape) * BYTES[dtype], values);
+    const buffer = await createBuffer(device, busy, { label, bytes: elementCount(shape) * BYTES[dtype], values });
     const tensor = ort.Tensor.fromGpuBuffer(buffer, { dataType: dtype, dims: [...shape] });
     return wrap(tensor, shape, dtype, () => buffer.destroy());
   };
@@ -148,7 +152,9 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock): ArrayS
       checkCount(values.length, array.shape, 'refill');
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       const whole = bytes.length % 4 === 0 ? bytes : padded(bytes, 4);
-      device.queue.writeBuffer(array.tensor.gpuBuffer, 0, whole.buffer, whole.byteOffset, whole.length);
+      busy.call(() =>
+        device.queue.writeBuffer(array.tensor.gpuBuffer, 0, whole.buffer, whole.byteOffset, whole.length),
+      );
       return Promise.resolve(array);
     },
     settled: () => device.queue.onSubmittedWorkDone(),
@@ -186,11 +192,17 @@ function checkCount(count: number, shape: readonly number[], label: string): voi
   throw fail('internalError', `${label}: [${shape.join(', ')}] needs ${elementCount(shape)} values, got ${count}.`);
 }
 
+interface BufferOf {
+  readonly label: string;
+  readonly bytes: number;
+  readonly values: Stored | undefined;
+}
+
 /**
  * A buffer that sessions can bind: zeros, or `values`. Its error scope is closed before anybody else can open one, so that it never mixes
  * with those of ONNX Runtime.
  */
-async function createBuffer(device: GPUDevice, label: string, bytes: number, values?: Stored): Promise<GPUBuffer> {
+async function createBuffer(device: GPUDevice, busy: Busy, { label, bytes, values }: BufferOf): Promise<GPUBuffer> {
   const size = Math.max(16, Math.ceil(bytes / 16) * 16);
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   device.pushErrorScope('out-of-memory');
@@ -200,7 +212,7 @@ async function createBuffer(device: GPUDevice, label: string, bytes: number, val
     buffer = device.createBuffer({ label, size, usage, mappedAtCreation: values !== undefined });
     if (values !== undefined) {
       new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-      buffer.unmap();
+      busy.call(() => buffer?.unmap());
     }
   } catch (error) {
     problem = error; // a RangeError where the memory to map cannot be had
@@ -220,10 +232,10 @@ type Write = (buffer: GPUBuffer, at: number, bytes: Uint8Array) => Promise<void>
 /** What is on its way to the GPU before it is waited for: the browser copies what is written, and frees the copies when the GPU has them. */
 const QUEUED_BYTES = 64 << 20;
 
-function createWriter(device: GPUDevice): Write {
+function createWriter(device: GPUDevice, busy: Busy): Write {
   let queued = 0;
   return async (buffer, at, bytes) => {
-    device.queue.writeBuffer(buffer, at, bytes.buffer, bytes.byteOffset, bytes.length);
+    busy.call(() => device.queue.writeBuffer(buffer, at, bytes.buffer, bytes.byteOffset, bytes.length));
     queued += bytes.length;
     if (queued < QUEUED_BYTES) return;
     queued = 0;

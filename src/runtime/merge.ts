@@ -3,12 +3,20 @@ import type { FloatType } from '../base/dtype.js';
 import { CHANGE_IO, weightChangeGraph } from '../graphs/weight-change.js';
 import { encodeModel } from '../onnx/encode.js';
 import type { ChangePlan } from './change-factors.js';
-import { floatsOnly, toStored, type DeviceArray } from './device-array.js';
+import { floatsOnly, toStored, type ArrayStore, type DeviceArray } from './device-array.js';
 import { createModel, type Model, type SessionContext } from './session.js';
 
+/** A change that can be merged: its factors on the device, and the array that the changed weight is written into. */
+export interface ReadyChange {
+  readonly plan: ChangePlan;
+  /** By the names of the graph's inputs. */
+  readonly factors: Readonly<Record<string, DeviceArray>>;
+  readonly target: DeviceArray;
+}
+
 export interface Merger {
-  /** Writes the changed `weight` into `target`, another array of its size. @throws runtimeFailed, outOfMemory, deviceLost */
-  merge(weight: DeviceArray, target: DeviceArray, plan: ChangePlan): Promise<void>;
+  /** Writes the changed `weight` into the target, another array of its size. @throws runtimeFailed, outOfMemory, deviceLost */
+  merge(weight: DeviceArray, change: ReadyChange): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -27,25 +35,46 @@ export function createMerger(context: SessionContext): Merger {
   };
 
   return {
-    async merge(weight, target, plan) {
+    async merge(weight, { plan, factors, target }) {
       const model = await modelOf(plan, floatsOnly(weight.dtype));
-      // Fed from JavaScript they would take buffers of ONNX Runtime's pool, which never shrinks.
-      const factors: DeviceArray[] = [];
-      try {
-        const inputs: Record<string, DeviceArray> = { [CHANGE_IO.weight]: weight };
-        for (const [name, { values, shape }] of Object.entries(plan.inputs)) {
-          const factor = await context.arrays.store(toStored(values, plan.dtype), shape, plan.dtype, name);
-          factors.push(factor);
-          inputs[name] = factor;
-        }
-        await model.runInto(inputs, { [CHANGE_IO.changed]: target });
-      } finally {
-        for (const factor of factors) factor.dispose();
-      }
+      await model.runInto({ [CHANGE_IO.weight]: weight, ...factors }, { [CHANGE_IO.changed]: target });
     },
     async dispose() {
       for (const model of models.values()) await model.dispose();
       models.clear();
     },
   };
+}
+
+/**
+ * Puts the factors on the device, and makes a target like `weight` where there is none; all at once, since each answer of the GPU's process takes its
+ * time. Fed from JavaScript the factors would take buffers of ONNX Runtime's pool, which never shrinks.
+ * @throws outOfMemory
+ */
+export async function readyChange(
+  arrays: ArrayStore,
+  plan: ChangePlan,
+  { shape, dtype }: DeviceArray,
+  given: DeviceArray | undefined,
+  label: string,
+): Promise<ReadyChange> {
+  const names = Object.keys(plan.inputs);
+  const [target, ...factors] = await allOrNone([
+    given === undefined ? arrays.zeros(shape, dtype, label) : Promise.resolve(given),
+    ...Object.entries(plan.inputs).map(([name, input]) =>
+      arrays.store(toStored(input.values, plan.dtype), input.shape, plan.dtype, name),
+    ),
+  ]);
+  if (target === undefined) throw new TypeError('one array for each that was asked for');
+  return { plan, target, factors: Object.fromEntries(factors.map((factor, i) => [names[i] ?? '', factor])) };
+}
+
+/** All of them; where one cannot be had, the others are freed. */
+async function allOrNone(wanted: readonly Promise<DeviceArray>[]): Promise<readonly DeviceArray[]> {
+  const settled = await Promise.allSettled(wanted);
+  const made = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const failed = settled.find((one) => one.status === 'rejected');
+  if (failed === undefined) return made;
+  for (const array of made) array.dispose();
+  throw failed.reason;
 }

@@ -1,11 +1,12 @@
 /** @file Weights of a graph, read from the model's files: checked, summed where they are sums, packed where they are, in the graph's type. */
+import type { MatrixParts } from '../assets/converted/kept-matrices.js';
 import { readPackedWeight } from '../assets/packed-weight.js';
 import type { OnBytes } from '../assets/source.js';
 import type { WeightFile } from '../assets/weights.js';
 import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float32ToFloat16 } from '../base/half.js';
-import type { PackedRows } from '../base/packed-matrix.js';
+import type { PackingFormat } from '../base/packed-matrix.js';
 import type { Weight } from '../onnx/types.js';
 import { toStored, type ArrayType, type Stored, type StoredFloats } from './device-array.js';
 
@@ -33,14 +34,35 @@ export async function* readWeights<W extends { readonly weight: Weight }>(
   for (const [name, parts] of packed) {
     const format = parts[0]?.weight.packed?.format;
     if (format === undefined) continue;
-    const rows = await readPackedWeight(file, name, format, options);
-    for (const entry of parts) yield [entry, partOf(file, entry.weight, rows)];
+    const scales = parts.find(({ weight }) => weight.packed?.part === 'scales')?.weight ?? parts[0]?.weight;
+    const matrix = await readMatrix(
+      file,
+      name,
+      format,
+      scales?.value.dtype === 'float16' ? 'float16' : 'float32',
+      options,
+    );
+    for (const entry of parts) yield [entry, partOf(file, entry.weight, matrix)];
   }
 }
 
+/** As it was kept when it was rounded before; else it is read and rounded now. */
+async function readMatrix(
+  file: WeightFile,
+  name: string,
+  format: PackingFormat,
+  scalesAs: FloatType,
+  options: ReadOptions,
+): Promise<MatrixParts> {
+  const kept = file.kept?.find(name, format);
+  if (kept !== undefined) return kept.read(scalesAs, options.signal, options.onBytes);
+  const { codes, scales, zeros } = await readPackedWeight(file, name, format, options);
+  return { codes, scales: toStored(scales, scalesAs), zeros };
+}
+
 /** What one tensor of the graph has of a packed matrix. */
-function partOf(file: WeightFile, { name, packed, value }: Weight, rows: PackedRows): Stored {
-  const part = packed === undefined ? undefined : rows[packed.part];
+function partOf(file: WeightFile, { name, packed, value }: Weight, matrix: MatrixParts): Stored {
+  const part = packed === undefined ? undefined : matrix[packed.part];
   if (part?.length !== elementCount(value.shape)) {
     throw fail(
       'invalidModelFile',
@@ -48,7 +70,7 @@ function partOf(file: WeightFile, { name, packed, value }: Weight, rows: PackedR
       { hint: 'The weights do not belong to this config.' },
     );
   }
-  return part instanceof Float32Array ? toStored(part, value.dtype === 'float16' ? 'float16' : 'float32') : part;
+  return part;
 }
 
 /** @throws missingWeight, invalidModelFile (another shape than the graph was written for), aborted */

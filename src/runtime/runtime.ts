@@ -9,6 +9,7 @@ import { webgpuDialect } from '../onnx/dialects/webgpu.js';
 import { wasmDialect } from '../onnx/dialects/wasm.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import { writeGraph } from '../onnx/net.js';
+import { createBusy, type Busy, type OnBusy } from './busy.js';
 import { CANDIDATE_FEATURES, findAdapter, openDevice, type CandidateFeature } from './device.js';
 import { keepLedger, type Ledger, type Memory } from './ledger.js';
 import { createLock, type Lock } from './lock.js';
@@ -71,6 +72,8 @@ export interface RuntimeOptions {
   readonly memo?: Memo;
   /** Sees the device before ONNX Runtime does (benchmarks count dispatches). */
   readonly observeDevice?: (device: GPUDevice) => void;
+  /** Told before and after calls that may block this thread for minutes. */
+  readonly onBusy?: OnBusy;
 }
 
 /** @throws deviceUnavailable when WebGPU was asked for and is not there */
@@ -103,7 +106,7 @@ async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<R
   const arrays = createCpuArrays(ort);
   const context: SessionContext = {
     ort,
-    lock: createLock(),
+    lock: createLock(createBusy(options.onBusy)),
     options: { executionProviders: ['wasm'], graphOptimizationLevel: 'disabled' },
     arrays,
     location: 'cpu',
@@ -139,10 +142,11 @@ interface Gpu {
 async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): Promise<Runtime> {
   const build = webgpuBuild();
   const ort = await options.loadOrt(build);
-  const lock = createLock();
+  const busy = createBusy(options.onBusy);
+  const lock = createLock(busy);
   const counter = countRuns();
   const open = (features: readonly CandidateFeature[]): Promise<Gpu> =>
-    openGpu(options, { ort, lock, onRun: counter.add }, features);
+    openGpu(options, { ort, lock, busy, onRun: counter.add }, features);
 
   const { features, withheld } = await trustedFeatures(adapter, open, options.memo);
   const gpu = await open(features);
@@ -183,7 +187,7 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
 
 async function openGpu(
   options: RuntimeOptions,
-  parts: { readonly ort: Ort; readonly lock: Lock; readonly onRun: (ms: number) => void },
+  parts: { readonly ort: Ort; readonly lock: Lock; readonly busy: Busy; readonly onRun: (ms: number) => void },
   features: readonly CandidateFeature[],
 ): Promise<Gpu> {
   const device = await openDevice(options.gpu, features);
@@ -199,7 +203,7 @@ async function openGpu(
     ort: parts.ort,
     lock: parts.lock,
     options: { executionProviders: [provider], graphOptimizationLevel: 'disabled', ...strict },
-    arrays: createGpuArrays(parts.ort, device, parts.lock),
+    arrays: createGpuArrays(parts.ort, device, parts.lock, parts.busy),
     location: 'gpu-buffer',
     orLost: createOrLost(rejects),
     onRun: parts.onRun,

@@ -2,7 +2,7 @@
 import type { WeightFile } from '../assets/weights.js';
 import { fail } from '../base/errors.js';
 import type { Weight } from '../onnx/types.js';
-import type { ArrayStore, DeviceArray, Stored, StoredFloats } from './device-array.js';
+import type { ArrayStore, DeviceArray, Stored } from './device-array.js';
 import { arrayType, readPieces, readWeight, readWeights, weightType, type ReadOptions } from './read-weight.js';
 
 /** One weight, in one type. */
@@ -24,8 +24,8 @@ export interface StoredWeights {
   all(): readonly StoredWeight[];
   /** Puts them into arrays, those that are in none yet. @throws missingWeight, invalidModelFile, outOfMemory, aborted */
   loadInputs(weights: readonly StoredWeight[], options: ReadOptions): Promise<void>;
-  /** Its bytes for a session. @throws missingWeight, invalidModelFile, aborted */
-  loadConstant(stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array>;
+  /** Their bytes for a session, in this order. @throws missingWeight, invalidModelFile, aborted */
+  loadConstants(weights: readonly StoredWeight[], options: ReadOptions): Promise<readonly (Blob | Uint8Array)[]>;
   /** To be called when a session has read its constants: leaves some of the browser's store of Blobs to others, if it was found full. */
   makeRoom(): void;
   dispose(): void;
@@ -36,11 +36,16 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
   /** No more Blobs are kept where there was no room for one: constants are then read from the file for each session. */
   let room: 'enough' | 'exhausted' | 'made' = 'enough';
 
-  const valuesOf = async ({ weight, blob }: StoredWeight, options: ReadOptions): Promise<StoredFloats> => {
-    if (blob === undefined) return readWeight(file, weight, options);
-    const bytes = await blob.arrayBuffer();
-    return weightType(weight) === 'float16' ? new Uint16Array(bytes) : new Float32Array(bytes);
+  const keep = async (stored: StoredWeight, pieces: Pieces): Promise<Blob | Uint8Array> => {
+    const kept = await keepPieces(pieces);
+    if (kept instanceof Blob) return (stored.blob = kept);
+    room = 'exhausted';
+    return kept;
   };
+  const loadFloats = async (stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array> =>
+    room === 'enough'
+      ? keep(stored, readPieces(file, stored.weight, options))
+      : bytesOf(await readWeight(file, stored.weight, options));
 
   return {
     of(weight) {
@@ -57,8 +62,8 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
         stored.blob = undefined;
       };
       const absent = weights.filter(({ base }) => base === undefined);
-      for (const stored of absent.filter(({ blob }) => blob !== undefined))
-        await store(stored, await valuesOf(stored, options));
+      for (const stored of absent)
+        if (stored.blob !== undefined) await store(stored, await valuesOf(stored.weight, stored.blob));
       const unread = absent.filter(({ base }) => base === undefined);
       for (const stored of unread.filter(({ weight }) => weight.packed === undefined)) {
         const { name, value } = stored.weight;
@@ -68,13 +73,16 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       const packed = unread.filter(({ weight }) => weight.packed !== undefined);
       for await (const [stored, values] of readWeights(file, packed, options)) await store(stored, values);
     },
-    async loadConstant(stored, options) {
-      if (stored.blob !== undefined) return stored.blob;
-      if (room !== 'enough') return bytesOf(await readWeight(file, stored.weight, options));
-      const kept = await keepPieces(readPieces(file, stored.weight, options));
-      if (kept instanceof Blob) return (stored.blob = kept);
-      room = 'exhausted';
-      return kept;
+    async loadConstants(weights, options) {
+      const loaded = new Map<StoredWeight, Blob | Uint8Array>();
+      for (const stored of weights) {
+        if (stored.blob !== undefined) loaded.set(stored, stored.blob);
+        else if (stored.weight.packed === undefined) loaded.set(stored, await loadFloats(stored, options));
+      }
+      const packed = weights.filter((stored) => !loaded.has(stored));
+      for await (const [stored, values] of readWeights(file, packed, options))
+        loaded.set(stored, room === 'enough' ? await keep(stored, [values]) : bytesOf(values));
+      return weights.map((stored) => loaded.get(stored) ?? new Uint8Array());
     },
     makeRoom() {
       if (room !== 'exhausted') return;
@@ -107,12 +115,22 @@ export function arrayOf({ weight, base, changed }: StoredWeight): DeviceArray {
   return array;
 }
 
+/** The values of one weight, in order. */
+type Pieces = AsyncIterable<Stored> | Iterable<Stored>;
+
+async function valuesOf(weight: Weight, blob: Blob): Promise<Stored> {
+  const bytes = await blob.arrayBuffer();
+  const type = arrayType(weight);
+  if (type === 'uint8') return new Uint8Array(bytes);
+  return type === 'float16' ? new Uint16Array(bytes) : new Float32Array(bytes);
+}
+
 function bytesOf({ buffer, byteOffset, byteLength }: Stored): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>; // never shared
 }
 
 /** The pieces in the browser's store of Blobs, which has taken each before the next is read; as bytes where it has no room for one of them. */
-async function keepPieces(pieces: AsyncIterable<StoredFloats>): Promise<Blob | Uint8Array> {
+async function keepPieces(pieces: Pieces): Promise<Blob | Uint8Array> {
   const kept: Blob[] = [];
   const rest: Uint8Array<ArrayBuffer>[] = [];
   for await (const piece of pieces) {

@@ -74,7 +74,7 @@ function addedPattern(added: readonly AddedToken[]): RegExp {
   const alternatives = added
     .toSorted((a, b) => b.content.length - a.content.length)
     .map(({ content, takesLeft, takesRight }) => {
-      const escaped = content.replace(/[.*+?^${}()|[\]\\/-]/g, String.raw`\$&`);
+      const escaped = content.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`);
       return (takesLeft ? SPACES : '') + escaped + (takesRight ? SPACES : '');
     });
   return new RegExp(alternatives.length === 0 ? '($.^)' : `(${alternatives.join('|')})`, 'u');

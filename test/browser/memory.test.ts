@@ -1,4 +1,7 @@
-/** @file The memory prediction against what the ledger counts in a real Chromium, on models small enough for a software adapter. */
+/**
+ * @file GPU memory in a real Chromium, on models small enough for a software adapter: the prediction against what the ledger counts, and the end of
+ * what former sizes may hold.
+ */
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -37,4 +40,36 @@ describe('the predicted peak of GPU memory', () => {
       expect(predicted).toMatchObject({ fits: true, available: undefined });
     },
   );
+
+  it.skipIf(!existsSync(join(GOLDENS, 'models/flux-dev-tiny'))).each([
+    // Everything stays; the text encoders go before the transformer comes, and the decoder stays; nothing stays, and three of its blocks take turns.
+    { there: undefined, streamedBlocks: 0 },
+    { there: 17.2e6, streamedBlocks: 0 },
+    { there: 1e6, streamedBlocks: 3 },
+  ])('is what the ledger counts for a tiny FLUX.1 with $there bytes', async ({ there, streamedBlocks }) => {
+    const { predicted, peakGpuBytes, errors } = await served.page.evaluate(
+      ([key, bytes]) => (Reflect.get(globalThis, 'harness') as Harness).measureMemory(key, bytes),
+      ['goldens/models/flux-dev-tiny', there] as const,
+    );
+    expect(errors).toEqual([]);
+    expect(predicted.step).toMatchObject({ blocks: 5, streamedBlocks });
+    expect(Math.abs(predicted.bytes.peakTaken / peakGpuBytes - 1)).toBeLessThan(0.005);
+  });
+});
+
+describe('a device that is full of what former sizes left', () => {
+  it('makes place for a new one, on which the same picture has the same bytes', async () => {
+    const { hashes, held } = await served.page.evaluate(() =>
+      (Reflect.get(globalThis, 'harness') as Harness).outgrow('micro'),
+    );
+    const [[, first] = [0, NaN], ...others] = held;
+    const [beforeLast, last] = [others.at(-2), others.at(-1)];
+    // The bound is twice the first kind's here: what goes beyond it is given up before the next kind begins.
+    const full = held.filter(([device, bytes]) => device === 1 && bytes > 2 * first);
+    expect(full.length, JSON.stringify(held)).toBe(1);
+    expect([beforeLast?.[0], last?.[0]]).toEqual([2, 2]);
+    expect(beforeLast?.[1]).toBeLessThan(full[0]?.[1] ?? 0);
+    expect(hashes[1]).toBe(hashes[0]);
+    expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/);
+  });
 });

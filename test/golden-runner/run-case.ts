@@ -18,6 +18,8 @@ interface GoldenCase {
   readonly configFrom?: string;
   /** Rules that the request alone does not say. */
   readonly assume?: Readonly<Record<string, unknown>>;
+  /** The call of the library that made it. */
+  readonly oracle?: { readonly call?: { readonly control_mode?: number | null | readonly (number | null)[] } };
   readonly scheduler: { readonly timesteps: readonly number[]; readonly sigmas?: readonly (number | string)[] };
 }
 
@@ -55,7 +57,7 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
     const traces: PictureTrace[] = [];
     const pictures: WirePicture[] = [];
     const request = {
-      ...(await withPictures(folder, name, golden.request)),
+      ...(await withPictures(folder, name, withModes(golden))),
       outputFormat: 'PNG',
       taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
     };
@@ -84,6 +86,19 @@ export async function runCase(folder: GoldenFolder, name: string, engineFor: Eng
     const errors = toWireErrors(error);
     return finish(errors.every(isUnsupported) ? 'unsupported' : 'failed', [], describe(errors));
   }
+}
+
+/** The request, with the modes of union ControlNets, which the cloud's request has no word for. */
+function withModes({ request, oracle }: GoldenCase): Readonly<Record<string, unknown>> {
+  const { controlNet } = request;
+  const said = oracle?.call?.control_mode;
+  if (!Array.isArray(controlNet) || said === undefined || said === null) return request;
+  const modes = typeof said === 'number' ? [said] : said;
+  const entries = controlNet.map((entry: unknown, i) => ({
+    ...Object(entry),
+    ...(typeof modes[i] === 'number' ? { unionMode: modes[i] } : {}),
+  }));
+  return { ...request, controlNet: entries };
 }
 
 /** The request, with pictures that it names beside the case as data URIs. */

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { folderTree } from '../../scripts/lib/folder-tree.js';
 import { decodePng } from '../../src/image/png.js';
 import { createEngine, type Engine } from '../../src/pipeline/engine.js';
-import type { WirePicture } from '../../src/pipeline/events.js';
+import type { ProgressEvent, WirePicture } from '../../src/pipeline/events.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import type { LoadOrt, Ort } from '../../src/runtime/ort.js';
 
@@ -15,8 +15,14 @@ afterAll(async () => {
   for (const engine of engines) await engine.dispose();
 });
 
+/** Sessions: the most at once, and how many were made. */
+interface Seen {
+  most: number;
+  made?: number;
+}
+
 /** ONNX Runtime with room for `limit` sessions; one more fails as a device without memory does. */
-function roomFor(limit: number, seen: { most: number }): LoadOrt {
+function roomFor(limit: number, seen: Seen): LoadOrt {
   return async (build) => {
     const ort = await loadOrtInNode(build);
     let alive = 0;
@@ -24,6 +30,7 @@ function roomFor(limit: number, seen: { most: number }): LoadOrt {
       if (alive >= limit) throw new Error('failed to allocate a buffer: out of memory');
       const session = await ort.InferenceSession.create(...args);
       seen.most = Math.max(seen.most, ++alive);
+      seen.made = (seen.made ?? 0) + 1;
       const release = session.release.bind(session);
       session.release = async () => {
         alive--;
@@ -36,7 +43,7 @@ function roomFor(limit: number, seen: { most: number }): LoadOrt {
   };
 }
 
-async function make(loadOrt: LoadOrt, memoryBudgetBytes?: number) {
+async function make(loadOrt: LoadOrt, memoryBudgetBytes?: number, more: object = {}) {
   const engine = createEngine({
     runtime: { backend: 'wasm', loadOrt },
     openTree: (name) => folderTree(name === 'base' ? MODEL : REFINER),
@@ -49,6 +56,7 @@ async function make(loadOrt: LoadOrt, memoryBudgetBytes?: number) {
   });
   engines.push(engine);
   const pictures: WirePicture[] = [];
+  const events: ProgressEvent[] = [];
   const { errors } = await engine.run(
     {
       model: 'base',
@@ -61,10 +69,16 @@ async function make(loadOrt: LoadOrt, memoryBudgetBytes?: number) {
       seed: 3,
       numberResults: 2,
       outputFormat: 'PNG',
+      ...more,
     },
-    { onEvent: (event) => void (event.kind === 'picture' && pictures.push(event.picture)) },
+    {
+      onEvent(event) {
+        if (event.kind === 'picture') pictures.push(event.picture);
+        if (event.kind === 'progress') events.push(event);
+      },
+    },
   );
-  return { errors, pictures };
+  return { errors, pictures, events };
 }
 
 describe('a device with too little memory', () => {
@@ -108,6 +122,37 @@ describe('a device with too little memory', () => {
         await decodePng(expected.pictures[i]?.bytes ?? new Uint8Array()),
       ];
       expect(largestDifference(got.data, wanted.data)).toBeLessThanOrEqual(1); // bands round as float32 does, then to 8 bits
+    }
+  });
+});
+
+describe('several pictures by networks in turn', () => {
+  it('bring each network once for all of them: base, then refiner, then decoder', async () => {
+    const [one, three, roomy]: readonly Seen[] = [{ most: 0 }, { most: 0 }, { most: 0 }];
+    if (one === undefined || three === undefined || roomy === undefined) throw new Error('unreachable');
+    await make(roomFor(99, one), 4e6, { numberResults: 1 });
+    const { errors, pictures, events } = await make(roomFor(99, three), 4e6, { numberResults: 3 });
+    expect(errors).toEqual([]);
+    // Each part of the decoder once, each UNet and each text encoder.
+    expect(three.made).toBe(one.made);
+    const steps = events.flatMap(({ stage, step, image }) =>
+      stage === 'denoise' && step !== undefined ? [`${image}: ${step}`] : [],
+    );
+    expect(steps).toEqual(['0: 1', '0: 2', '1: 1', '1: 2', '2: 1', '2: 2', '0: 3', '1: 3', '2: 3']);
+    const decoded = events.flatMap(({ stage, step, image }) =>
+      stage === 'encode' && step === undefined ? [image] : [],
+    );
+    expect(decoded).toEqual([0, 1, 2]);
+    // Each picture's own times, whatever order they were spent in.
+    for (const { timings } of pictures) {
+      expect(timings.denoise).toBeGreaterThan(0);
+      expect(timings.decode).toBeGreaterThan(0);
+    }
+    const expected = await make(roomFor(99, roomy), 64e6, { numberResults: 3, scheduler: 'Euler a' });
+    const ancestral = await make(roomFor(99, { most: 0 }), 4e6, { numberResults: 3, scheduler: 'Euler a' });
+    for (const [i, picture] of ancestral.pictures.entries()) {
+      const wanted = await decodePng(expected.pictures[i]?.bytes ?? new Uint8Array());
+      expect(largestDifference((await decodePng(picture.bytes)).data, wanted.data)).toBeLessThanOrEqual(1);
     }
   });
 });

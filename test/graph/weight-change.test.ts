@@ -30,6 +30,7 @@ import {
   difference,
   KINDS,
   matrix,
+  INPUT_NORMS,
   NORMS,
   product,
   ROWS,
@@ -74,12 +75,17 @@ interface Options {
   readonly strength?: number;
   readonly scale?: number;
   readonly rowNorms?: Float32Array;
+  readonly inputNorms?: Float32Array;
   readonly read?: AppliedChange['read'];
 }
 
 function change(delta: Delta, given: Options = {}): AppliedChange {
-  const { id = 'a', tensor = 'layer.weight', strength = 1, scale = 1, rowNorms, read } = given;
-  const made = makeChange({ delta, strength, scale, ...(rowNorms && { rowNorms }) }, id, tensor);
+  const { id = 'a', tensor = 'layer.weight', strength = 1, scale = 1, rowNorms, inputNorms, read } = given;
+  const made = makeChange(
+    { delta, strength, scale, ...(rowNorms && { rowNorms }), ...(inputNorms && { inputNorms }) },
+    id,
+    tensor,
+  );
   return read === undefined ? made : { ...made, read };
 }
 
@@ -92,6 +98,7 @@ describe('a changed weight', () => {
       { strength: -0.7, scale: 2 },
       { strength: 0.8, scale: 1, rowNorms: NORMS },
       { strength: 1, scale: 0.25, rowNorms: NORMS },
+      { strength: 0.6, scale: 0.5, inputNorms: INPUT_NORMS },
     ])('of strength $strength, scale $scale', async (given) => {
       const bank = runtime.openBank(open().file);
       await bank.adapt([change(delta, given)]);

@@ -1,13 +1,13 @@
 /** @file Everything that is stored, read from the disk, and the deletion of it. */
 import { lockNames, type StoreContext } from './context.js';
 import {
+  hasData,
   names,
   ownerOfData,
-  readFileRecord,
+  readAnyRecord,
   readJournal,
   readModelRecord,
-  type AbsentRecord,
-  type FileRecord,
+  type AnyRecord,
   type JournalRecord,
   type ModelRecord,
 } from './records.js';
@@ -15,7 +15,7 @@ import { recordOfSlot, removeRecord } from './slots.js';
 
 export interface StoredFile {
   readonly id: string;
-  readonly record: FileRecord | AbsentRecord | undefined;
+  readonly record: AnyRecord | undefined;
   readonly journal: JournalRecord | undefined;
 }
 
@@ -34,7 +34,7 @@ export async function readCatalog({ disk }: StoreContext): Promise<Catalog> {
   const files = await Promise.all(
     [...new Set([...idsOf(names.file('')), ...idsOf(names.journal(''))])].map(async (id): Promise<StoredFile> => ({
       id,
-      record: await readFileRecord(disk, id),
+      record: await readAnyRecord(disk, id),
       journal: await readJournal(disk, id),
     })),
   );
@@ -49,14 +49,19 @@ export async function readCatalog({ disk }: StoreContext): Promise<Catalog> {
   return models;
 }
 
-/** Bytes on the disk: those of whole files, and those of files on their way. */
-export function bytesOf({ files }: StoredFiles): { readonly whole: number; readonly partial: number } {
+/** Bytes on the disk: those of whole files, of these those that were made, and those of files on their way. */
+export function bytesOf({ files }: StoredFiles): {
+  readonly whole: number;
+  readonly derived: number;
+  readonly partial: number;
+} {
   return files.reduce(
-    ({ whole, partial }, { record, journal }) => ({
-      whole: whole + (record?.kind === 'file' ? record.bytes : 0),
+    ({ whole, derived, partial }, { record, journal }) => ({
+      whole: whole + (hasData(record) ? record.bytes : 0),
+      derived: derived + (record?.kind === 'derived' ? record.bytes : 0),
       partial: partial + (journal === undefined ? 0 : partialBytes(journal)),
     }),
-    { whole: 0, partial: 0 },
+    { whole: 0, derived: 0, partial: 0 },
   );
 }
 
@@ -65,7 +70,7 @@ export async function isInUse({ locks }: StoreContext, { files }: StoredFiles): 
   for (const { id, record, journal } of files) {
     const taken = [
       lockNames.download(id),
-      ...(record?.kind === 'file' ? [lockNames.data(record.data)] : []),
+      ...(hasData(record) ? [lockNames.data(record.data)] : []),
       ...(journal === undefined ? [] : [lockNames.data(journal.data)]),
     ];
     for (const name of taken) if ((await locks.tryHold(name, () => Promise.resolve())) === undefined) return true;
@@ -81,10 +86,10 @@ export async function deleteModel(context: StoreContext, id: string, { files }: 
   const { disk, locks } = context;
   for (const file of files) {
     await locks.tryHold(lockNames.download(file.id), async () => {
-      const [record, journal] = [await readFileRecord(disk, file.id), await readJournal(disk, file.id)];
+      const [record, journal] = [await readAnyRecord(disk, file.id), await readJournal(disk, file.id)];
       await removeRecord(disk, names.file(file.id)); // first: what has no record is not read
       await removeRecord(disk, names.journal(file.id));
-      if (record?.kind === 'file') await removeData(context, record.data);
+      if (hasData(record)) await removeData(context, record.data);
       if (journal !== undefined) await removeData(context, journal.data);
     });
   }
@@ -106,8 +111,8 @@ export async function sweep(context: StoreContext, only?: readonly string[]): Pr
     const id = ownerOfData(name);
     if (id === undefined) continue;
     await locks.tryHold(lockNames.download(id), async () => {
-      const [record, journal] = [await readFileRecord(disk, id), await readJournal(disk, id)];
-      const named = (record?.kind === 'file' && record.data === name) || journal?.data === name;
+      const [record, journal] = [await readAnyRecord(disk, id), await readJournal(disk, id)];
+      const named = (hasData(record) && record.data === name) || journal?.data === name;
       if (!named) await removeData(context, name);
     });
   }
@@ -131,10 +136,10 @@ export async function sweepAbandoned(context: StoreContext): Promise<void> {
 export async function deletePartial(context: StoreContext, id: string): Promise<number | undefined> {
   const { disk, locks } = context;
   const deleted = await locks.tryHold(lockNames.download(id), async () => {
-    const [record, journal] = [await readFileRecord(disk, id), await readJournal(disk, id)];
+    const [record, journal] = [await readAnyRecord(disk, id), await readJournal(disk, id)];
     if (journal === undefined) return undefined;
     await removeRecord(disk, names.journal(id));
-    if (record?.kind === 'file' && record.data === journal.data) return 0; // it is whole: a crash left the journal
+    if (hasData(record) && record.data === journal.data) return 0; // it is whole: a crash left the journal
     await removeData(context, journal.data);
     return partialBytes(journal);
   });

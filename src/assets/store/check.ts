@@ -85,7 +85,8 @@ async function compare(
   { urlOf, signal }: Pick<CheckOptions, 'urlOf'> & { readonly signal: AbortSignal },
 ): Promise<void> {
   const { disk, http, locks } = context;
-  if (record === undefined || (record.kind === 'file' && (record.fixed || record.stale))) return;
+  if (record === undefined || record.kind === 'derived') return;
+  if (record.kind === 'file' && (record.fixed || record.stale)) return;
   const url = urlOf(id, record.url);
   if (url === undefined) return;
   const answer = await probe({ deps: { ...http, sleep: () => Promise.resolve() }, url, signal }, 1);

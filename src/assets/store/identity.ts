@@ -1,4 +1,4 @@
-/** @file Under which name a URL's file is kept: a hash, so that no address, and no secret in one, is written to the disk. Pure. */
+/** @file Under which name a file is kept: a hash, so that no address, and no secret in one, is written to the disk. Pure. */
 import { sha256 } from '../download/sha256.js';
 
 /** Query parameters that say who asks or until when, not what for: signatures of storage services, and tokens. */
@@ -12,4 +12,9 @@ export function identityOf(url: URL): string {
     .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
     .sort();
   return sha256(new TextEncoder().encode(`${url.origin}${url.pathname}?${query.join('&')}`)).slice(0, 32);
+}
+
+/** The same of a file that is made of those of a model. */
+export function identityOfDerived(model: string, what: string): string {
+  return sha256(new TextEncoder().encode(`${model} ${what}`)).slice(0, 32);
 }

@@ -2,6 +2,8 @@
  * @file The store of models: files that were downloaded stay, and are read from the disk ever after. What it needs of the browser is
  * handed in, so that tests can hand in something else.
  */
+import { fail } from '../../base/errors.js';
+import type { DerivedFiles } from '../derived-files.js';
 import type { Expected } from '../download/download.js';
 import type { Tuning } from '../download/transfer.js';
 import { publicUrl, type HttpDeps } from '../http.js';
@@ -55,6 +57,8 @@ export interface StoredModel {
   /** Bytes of its whole files, and of those that are on their way or were left half-way. */
   readonly bytes: number;
   readonly partialBytes: number;
+  /** Of `bytes`, those that were not downloaded but made here: weights in fewer bits. */
+  readonly derivedBytes: number;
   readonly files: readonly StoredModelFile[];
   readonly pinned: boolean;
   /** In this or another tab. */
@@ -86,6 +90,8 @@ export interface ModelStore {
   tree(address: string, name?: ModelName): FileTree;
   /** The same of files that each have an address (`addressTree`); `data:` URLs are not stored. */
   addresses(name: string, files: Readonly<Record<string, string>>): FileTree;
+  /** A tree whose files stay where they are: what is made of them is stored, as a model of this name. */
+  beside(name: string, tree: FileTree): FileTree;
   status(): Promise<StoreStatus>;
   list(): Promise<readonly StoredModel[]>;
   /** Deletes a model. What is being read of it goes when its readers close; nothing happens where there is none. */
@@ -115,18 +121,28 @@ export function createModelStore(deps: StoreDeps): ModelStore {
   /** A tree whose files are opened by a reader; without a disk, straight from the network. */
   const treeOf = (model: ModelOfStore, options: TreeOptions): FileTree => {
     let reader: ModelReader | undefined;
+    const readerIn = (context: StoreContext): ModelReader =>
+      (reader ??= createReader({ context, model, policy: revalidate, ...options }));
     const tree = options.make(async (url, signal, onBytes) => {
       const opened = await open();
       const stored = opened.kind === 'disk' && /^https?:$/.test(url.protocol);
       if (!stored) return openUrl({ deps: http, url, signal, onBytes });
-      reader ??= createReader({ context: opened.context, model, policy: revalidate, ...options });
-      return reader.open(url, signal, onBytes);
+      return readerIn(opened.context).open(url, signal, onBytes);
     });
+    const derived: DerivedFiles = {
+      async keep(file, signal) {
+        const opened = await open();
+        if (opened.kind === 'none') throw fail('storageFailed', opened.reason);
+        return readerIn(opened.context).keep(file, signal);
+      },
+    };
     const close = (): void => {
       reader?.close();
       reader = undefined;
+      tree.close?.();
     };
-    return { ...tree, close, ...(tree.asFile === undefined ? {} : { asFile: { ...tree.asFile, close } }) };
+    const more = { derived, close };
+    return { ...tree, ...more, ...(tree.asFile === undefined ? {} : { asFile: { ...tree.asFile, ...more } }) };
   };
 
   return {
@@ -143,17 +159,14 @@ export function createModelStore(deps: StoreDeps): ModelStore {
     },
     addresses(name, files) {
       const urls = new Map(Object.values(files).map((address) => [identityOf(new URL(address)), new URL(address)]));
-      const model = {
-        id: identityOf(new URL(`https://darkroom.invalid/${encodeURIComponent(name)}`)),
-        address: name,
-        title: name,
-      };
-      return treeOf(model, {
+      return treeOf(namedModel(name), {
         make: (openFile) => treeOfAddresses(name, files, openFile),
         urlOf: (id) => urls.get(id),
         expectedOf: () => ({}),
       });
     },
+    beside: (name, tree) =>
+      treeOf(namedModel(name), { make: () => tree, urlOf: () => undefined, expectedOf: () => ({}) }),
     async status() {
       const opened = await open();
       const { usage, quota } = (await estimate?.()) ?? {};
@@ -191,6 +204,12 @@ export function createModelStore(deps: StoreDeps): ModelStore {
   };
 }
 
+/** A model whose files are not below one address. */
+function namedModel(name: string): ModelOfStore {
+  const url = new URL(`https://darkroom.invalid/${encodeURIComponent(name)}`);
+  return { id: identityOf(url), address: name, title: name };
+}
+
 interface TreeOptions {
   readonly make: (open: ModelReader['open']) => FileTree;
   readonly urlOf: UrlOf;
@@ -221,15 +240,18 @@ async function openContext(
 
 async function listModels(context: StoreContext): Promise<readonly StoredModel[]> {
   const models = [...(await readCatalog(context))].map(async ([id, stored]): Promise<StoredModel> => {
-    const { whole, partial } = bytesOf(stored);
+    const { whole, derived, partial } = bytesOf(stored);
     const { model, files } = stored;
-    const [first] = files;
+    const urls = files.map(
+      ({ record, journal }) => (record?.kind === 'derived' ? undefined : record?.url) ?? journal?.url,
+    );
     return {
       id,
-      address: model?.address ?? first?.record?.url ?? first?.journal?.url ?? id,
+      address: model?.address ?? urls.find((url) => url !== undefined) ?? id,
       title: model?.title ?? model?.address ?? id,
       bytes: whole,
       partialBytes: partial,
+      derivedBytes: derived,
       files: files.flatMap(({ record }) => {
         if (record?.kind !== 'file') return [];
         const { url, bytes, sha256, storedAt, expected } = record;

@@ -32,6 +32,17 @@ export interface FileRecord {
   readonly storedAt: number;
 }
 
+/** A file that was made of others of its model. It is whole: its record is written last, too. */
+export interface DerivedRecord {
+  readonly kind: 'derived';
+  readonly model: string;
+  readonly data: string;
+  readonly bytes: number;
+  /** What it was made of, and how: under another key it is of no use. */
+  readonly key: string;
+  readonly storedAt: number;
+}
+
 /** There is no such file, as was seen: without this, a model that was whole could not be opened offline. */
 export interface AbsentRecord {
   readonly kind: 'absent';
@@ -39,10 +50,15 @@ export interface AbsentRecord {
   readonly url: string;
 }
 
+export type AnyRecord = FileRecord | DerivedRecord | AbsentRecord;
+
 /** A file that is on its way. */
 export interface JournalRecord {
   readonly model: string;
-  readonly url: string;
+  /** Absent: it is not downloaded, but made. */
+  readonly url?: string | undefined;
+  /** That of a file that is made. */
+  readonly key?: string | undefined;
   readonly data: string;
   readonly partial: PartialFile;
   readonly savedAt: number;
@@ -64,6 +80,11 @@ export function hasOtherHash(record: FileRecord | AbsentRecord, { sha256 }: Expe
   return record.kind === 'file' && sha256 !== undefined && sha256.toLowerCase() !== record.sha256;
 }
 
+/** Whether there is a file, and not the memory of its absence. */
+export function hasData(record: AnyRecord | undefined): record is FileRecord | DerivedRecord {
+  return record !== undefined && record.kind !== 'absent';
+}
+
 export const names = {
   file: (id: string): string => `f-${id}`,
   journal: (id: string): string => `j-${id}`,
@@ -77,25 +98,36 @@ export function ownerOfData(name: string): string | undefined {
   return /^d-([0-9a-f]{32})-[0-9a-z]+$/.exec(name)?.[1];
 }
 
-export async function readFileRecord(disk: Disk, id: string): Promise<FileRecord | AbsentRecord | undefined> {
-  return parse(await readRecord(disk, names.file(id)), (f) => {
+export async function readAnyRecord(disk: Disk, id: string): Promise<AnyRecord | undefined> {
+  return parse(await readRecord(disk, names.file(id)), (f): AnyRecord => {
     const model = f.text('model');
-    const url = f.text('url');
-    if (f.oneOf('kind', ['file', 'absent']) === 'absent') return { kind: 'absent', model, url };
+    const kind = f.oneOf('kind', ['file', 'derived', 'absent']);
+    if (kind === 'absent') return { kind, model, url: f.text('url') };
+    const stored = { model, data: f.text('data'), bytes: count(f, 'bytes'), storedAt: count(f, 'storedAt') };
+    if (kind === 'derived') return { kind, ...stored, key: f.text('key') };
     return {
-      kind: 'file',
-      model,
-      url,
-      data: f.text('data'),
-      bytes: count(f, 'bytes'),
+      kind,
+      ...stored,
+      url: f.text('url'),
       sha256: f.text('sha256'),
       expected: f.boolean('expected'),
       version: parseVersion(f.raw('version'), 'version'),
       fixed: f.boolean('fixed'),
       stale: f.boolean('stale'),
-      storedAt: count(f, 'storedAt'),
     };
   });
+}
+
+/** The record of a file that has an address. */
+export async function readFileRecord(disk: Disk, id: string): Promise<FileRecord | AbsentRecord | undefined> {
+  const record = await readAnyRecord(disk, id);
+  return record?.kind === 'derived' ? undefined : record;
+}
+
+/** The record of a file that was made. */
+export async function readDerivedRecord(disk: Disk, id: string): Promise<DerivedRecord | undefined> {
+  const record = await readAnyRecord(disk, id);
+  return record?.kind === 'derived' ? record : undefined;
 }
 
 export async function readJournal(disk: Disk, id: string): Promise<JournalRecord | undefined> {
@@ -106,7 +138,8 @@ export async function readJournal(disk: Disk, id: string): Promise<JournalRecord
     if (done === undefined) throw partial.error('done', 'sorted ranges inside the file');
     return {
       model: f.text('model'),
-      url: f.text('url'),
+      ...(f.has('url') ? { url: f.text('url') } : {}),
+      ...(f.has('key') ? { key: f.text('key') } : {}),
       data: f.text('data'),
       partial: { version, done },
       savedAt: count(f, 'savedAt'),

@@ -16,12 +16,15 @@ const PEEK_BYTES = 1 << 20;
 /** A file up to this size comes whole: it is soon there, and all that is ever read of it might lie in its beginning. */
 const SMALL_BYTES = 2 * PEEK_BYTES;
 
-/** A stored file, whose bytes stay on the disk. */
-export function storedSource(name: string, view: DiskView): ByteSource {
+/** A stored file, whose bytes stay on the disk. @param identity tells its bytes from all others */
+export function storedSource(name: string, view: DiskView, identity?: string): ByteSource {
+  const known = { identity: () => Promise.resolve(identity) };
   if (view.blob !== undefined) {
-    return blobSource(name, view.blob, 'It was deleted from the store while it was in use; run the task again.');
+    const gone = 'It was deleted from the store while it was in use; run the task again.';
+    return { ...blobSource(name, view.blob, gone), ...known };
   }
   return {
+    ...known,
     name,
     size: view.bytes,
     async read(start, end, signal, onBytes) {
@@ -69,6 +72,7 @@ export function comingSource(
     },
     download: async (signal) => void (await whole(signal)),
     isMissing: () => local === undefined,
+    identity: async (signal) => local?.identity?.(signal),
   };
 }
 

@@ -1,5 +1,6 @@
 /** @file A model's files through the store: what is stored is read from there, what is not is fetched, and stored. */
 import { fail, throwIfAborted } from '../../base/errors.js';
+import type { DerivedFiles } from '../derived-files.js';
 import { HEAD_BYTES, type Expected, type Found } from '../download/download.js';
 import { probe } from '../download/probe.js';
 import { publicUrl } from '../http.js';
@@ -8,9 +9,20 @@ import { bring } from './bring.js';
 import { sweep } from './catalog.js';
 import { checkModel, type Revalidation, type UrlOf } from './check.js';
 import { lockNames, onDisk, type FileOfModel, type ModelOfStore, type StoreContext } from './context.js';
-import { identityOf } from './identity.js';
+import { derive } from './derive.js';
+import { identityOf, identityOfDerived } from './identity.js';
 import { takeLease } from './locks.js';
-import { hasOtherHash, names, readFileRecord, type AbsentRecord, type FileRecord } from './records.js';
+import {
+  hasData,
+  hasOtherHash,
+  names,
+  readAnyRecord,
+  readDerivedRecord,
+  readFileRecord,
+  type AbsentRecord,
+  type DerivedRecord,
+  type FileRecord,
+} from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
 import { withRoom } from './space.js';
 import { comingSource, storedSource } from './stored-source.js';
@@ -27,7 +39,7 @@ export interface ReaderOptions {
 }
 
 /** Opens files of one model, and keeps what it has opened from being deleted until it is closed. */
-export interface ModelReader {
+export interface ModelReader extends DerivedFiles {
   open(url: URL, signal?: AbortSignal, onBytes?: OnBytes): Promise<ByteSource | undefined>;
   close(): void;
 }
@@ -55,25 +67,32 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
     if (closed || leases.has(data)) await release();
     else leases.set(data, release);
   };
-  const source = async (record: FileRecord, signal: AbortSignal | undefined): Promise<ByteSource | undefined> => {
+  const source = async (
+    record: FileRecord | DerivedRecord,
+    signal: AbortSignal | undefined,
+  ): Promise<ByteSource | undefined> => {
     await lease(record.data, signal);
     return onDisk(async () => {
       const view = await context.disk.view(record.data);
-      return view?.bytes === record.bytes ? storedSource(record.url, view) : undefined;
+      if (view?.bytes !== record.bytes) return undefined;
+      return record.kind === 'derived'
+        ? storedSource(`What was made of ${model.title}`, view)
+        : storedSource(record.url, view, `sha256:${record.sha256}`);
     });
   };
 
   /** What is stored under `id`, with its lease. A record whose data is gone or cut is removed: the file is fetched again. */
-  const stored = async (
+  const stored = async <R extends FileRecord | AbsentRecord | DerivedRecord>(
     id: string,
+    read: (disk: StoreContext['disk'], id: string) => Promise<R | undefined>,
     signal: AbortSignal | undefined,
-  ): Promise<{ readonly record: FileRecord | AbsentRecord; readonly source: ByteSource | undefined } | undefined> => {
+  ): Promise<{ readonly record: R; readonly source: ByteSource | undefined } | undefined> => {
     const { disk, locks } = context;
-    const record = await onDisk(() => readFileRecord(disk, id));
-    if (record?.kind !== 'file') return record && { record, source: undefined };
+    const record = await onDisk(() => read(disk, id));
+    if (record === undefined || !hasData(record)) return record && { record, source: undefined };
     const found = await source(record, signal);
-    const again = await onDisk(() => readFileRecord(disk, id)); // deleted or replaced before the lease was there?
-    if (again?.kind !== 'file' || again.data !== record.data) return stored(id, signal);
+    const again = await onDisk(() => readAnyRecord(disk, id)); // deleted or replaced before the lease was there?
+    if (!hasData(again) || again.data !== record.data) return stored(id, read, signal);
     if (found !== undefined) return { record, source: found };
     await locks.hold(lockNames.download(id), () => onDisk(() => removeRecord(disk, names.file(id))), { signal });
     return undefined;
@@ -94,7 +113,7 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
     const fetched = async (now: Found, later: AbortSignal | undefined): Promise<ByteSource> => {
       for (let tried = 1; ; tried++) {
         await bring(context, file, now, later);
-        const there = await stored(id, later);
+        const there = await stored(id, readFileRecord, later);
         if (there?.source !== undefined) return there.source;
         // deleted by another tab between the two
         if (tried === TRIES) throw fail('storageFailed', `${publicUrl(url)} was stored and is not there.`);
@@ -115,7 +134,7 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       await check(signal);
       const id = identityOf(url);
       const expected = expectedOf(url);
-      const known = await stored(id, signal);
+      const known = await stored(id, readFileRecord, signal);
       if (known !== undefined && !isOutdated(known.record, expected)) return known.source;
       const file = { id, url, model, expected };
       try {
@@ -124,6 +143,23 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
         throwIfAborted(signal);
         if (known?.source === undefined || hasOtherHash(known.record, expected)) throw error;
         return known.source; // the server has another version, which cannot be had now
+      }
+    },
+    async keep(file, signal) {
+      throwIfAborted(signal);
+      await check(signal);
+      const id = identityOfDerived(model.id, file.what);
+      // under another key it is not opened: what is held cannot be deleted
+      const ofThisKey: typeof readDerivedRecord = async (disk, name) => {
+        const record = await readDerivedRecord(disk, name);
+        return record?.key === file.key ? record : undefined;
+      };
+      for (let tried = 0; ; tried++) {
+        const there = await stored(id, ofThisKey, signal);
+        if (there?.source !== undefined) return there.source;
+        // deleted by another tab between the two
+        if (tried === TRIES) throw fail('storageFailed', `${file.what} was stored and is not there.`);
+        await derive(context, { id, model, file }, signal);
       }
     },
     close() {

@@ -3,6 +3,7 @@ import type { ModelDefaults, NativeSize } from '../card.js';
 import type { Prediction } from '../details.js';
 import type { Distillation } from '../distillations.js';
 import type { ModelFamily } from '../families.js';
+import type { UnionMode } from '../../request/union-modes.js';
 
 /** The same weights on the Hugging Face Hub. */
 export interface HubFiles {
@@ -35,12 +36,14 @@ export interface KnownCheckpoint extends Known {
 }
 
 /** ControlNet conditionings, named as the preprocessors that make them. */
-export type Conditioning = 'canny' | 'inpaint' | 'lineart' | 'mlsd' | 'normalbae';
+export type Conditioning = 'canny' | 'inpaint' | 'lineart' | 'mlsd' | 'normalbae' | 'union' | UnionMode;
 
 export interface KnownControlNet extends Known {
   readonly kind: 'controlnet';
   readonly family: ModelFamily;
   readonly conditioning: Conditioning;
+  /** Of a union net that is published once, under an identifier for each kind of guide. */
+  readonly unionMode?: UnionMode;
   readonly licence: string;
   readonly hub: HubFiles;
 }

@@ -22,8 +22,15 @@ export interface FluxTransformerConfig {
   readonly ropeAxes: readonly number[];
 }
 
-/** @throws invalidModelConfig, unsupportedModel */
-export function parseFluxTransformerConfig(json: unknown, where = 'transformer/config.json'): FluxTransformerConfig {
+/**
+ * @param fewest blocks of either kind that it must have at least; 0 for what is only a part of a transformer
+ * @throws invalidModelConfig, unsupportedModel
+ */
+export function parseFluxTransformerConfig(
+  json: unknown,
+  where = 'transformer/config.json',
+  fewest = 1,
+): FluxTransformerConfig {
   const f = fields(json, where);
   const kind = f.text('_class_name', 'FluxTransformer2DModel');
   if (kind !== 'FluxTransformer2DModel')
@@ -33,8 +40,8 @@ export function parseFluxTransformerConfig(json: unknown, where = 'transformer/c
   const config: FluxTransformerConfig = {
     inChannels,
     outChannels: f.integer('out_channels', inChannels, { max: 65_536 }),
-    doubleBlocks: f.integer('num_layers', 19, { max: 1000 }),
-    singleBlocks: f.integer('num_single_layers', 38, { max: 1000 }),
+    doubleBlocks: f.integer('num_layers', 19, { min: fewest, max: 1000 }),
+    singleBlocks: f.integer('num_single_layers', 38, { min: fewest, max: 1000 }),
     headDim: f.integer('attention_head_dim', 128, { max: 1024 }),
     heads: f.integer('num_attention_heads', 24, { max: 1024 }),
     textDim: f.integer('joint_attention_dim', 4096, { max: 65_536 }),

@@ -48,7 +48,8 @@ function ownPlace(internal: string, { lastHint }: LdmControlNetBlocks): WeightPl
   }
 }
 
-function hintIndex(layer: string, last: number): number {
+/** Index of a layer of the guide's embedding, whose last one is `last`: between them are activations. */
+export function hintIndex(layer: string, last: number): number {
   if (layer === 'conv_in') return 0;
   return layer === 'conv_out' ? last : 2 * (Number(layer.replace(/^blocks\./, '')) + 1);
 }

@@ -3,7 +3,7 @@
  * from their own underscores, so all are looked up in tables made from the model's layers; nothing is guessed.
  */
 import { ldmUNetLayout } from '../layouts/ldm-unet.js';
-import { createFluxAddressBook, type ChangeRows, type FluxTarget } from './flux-addresses.js';
+import { createFluxAddressBook, isT5Address, type ChangeRows, type FluxTarget } from './flux-addresses.js';
 
 /** The networks that a LoRA may change. */
 export type LoraNetwork = 'unet' | 'encoder1' | 'encoder2' | 'transformer';
@@ -28,9 +28,9 @@ export interface LayerPlace {
 export interface AddressBook {
   /**
    * The layers of an address: mostly one; in FLUX.1 q, k and v may be changed as one matrix. `unused`: a layer behind the last one of a text
-   * encoder that the model runs; `undefined`: no layer of this model.
+   * encoder that the model runs; `t5`: one of FLUX.1's T5, which is not changed; `undefined`: no layer of this model.
    */
-  find(address: string): readonly LayerPlace[] | 'unused' | undefined;
+  find(address: string): readonly LayerPlace[] | 'unused' | 't5' | undefined;
   shapeOf(network: LoraNetwork, weight: string): readonly number[] | undefined;
 }
 
@@ -47,7 +47,7 @@ const PREFIXES: readonly Prefix[] = [
   ...underscored('encoder1', 'lora_te1_', 'lora_te_'),
   ...dotted('unet', 'unet.', 'diffusion_model.', 'model.diffusion_model.'),
   ...dotted('encoder2', 'text_encoder_2.'),
-  ...dotted('encoder1', 'text_encoder.'),
+  ...dotted('encoder1', 'text_encoder.', 'text_encoders.clip_l.transformer.'),
   ...dotted('encoder1', ''),
   ...dotted('unet', ''),
 ];
@@ -79,6 +79,7 @@ export function createAddressBook(networks: readonly NetworkWeights[]): AddressB
     find(address) {
       const targets = findInFlux?.(address);
       if (targets !== undefined) return targets.map(toPlace);
+      if (findInFlux !== undefined && isT5Address(address)) return 't5';
       const whole = withoutWrapper(address);
       for (const prefix of PREFIXES) {
         if (!whole.startsWith(prefix.start)) continue;

@@ -19,6 +19,18 @@ export interface FluxTarget extends ChangeRows {
   readonly module: string;
 }
 
+/** Before names of T5's layers: kohya's and OneTrainer's, diffusers', ComfyUI's. */
+const T5_ADDRESS =
+  /^(lora_te[23]_|text_encoder_2\.|text_encoders\.t5xxl\.transformer\.)(base_model\.model\.)?(shared$|encoder[._](block[._]\d+[._]layer[._]|final_layer_norm$|embed_tokens$))/;
+
+/**
+ * Whether an address is one of T5, FLUX.1's second text encoder. No LoRA changes it here, as none does in diffusers, whose `FluxLoraLoaderMixin` loads
+ * transformer and CLIP alone (0.42.1, loaders/lora_pipeline.py, `_lora_loadable_modules`). ComfyUI changes it (comfy/lora.py, `lora_te2_`, `lora_te3_`).
+ */
+export function isT5Address(address: string): boolean {
+  return T5_ADDRESS.test(address);
+}
+
 /** Address without prefix → its layers, by rows. */
 export type FluxAddresses = ReadonlyMap<string, readonly FluxTarget[]>;
 

@@ -91,11 +91,24 @@ export function rankOf(form: Form): number | undefined {
   }
 }
 
+/** The columns of the left factor where the change can be written as one product of two matrices: LoRA, and LoHa with the product of its ranks. */
+export function productRankOf(form: Form): number | undefined {
+  const inner = ({ left, turned }: Factors): number => left.shape[turned ? 0 : 1] ?? 0;
+  if (form.kind === 'product') return inner(form.factor);
+  return form.kind === 'hadamard' ? inner(form.first) * inner(form.second) : undefined;
+}
+
+/** DoRA's magnitudes: of what there is one each. */
+export interface Magnitude {
+  readonly tensor: LoraTensor;
+  readonly of: 'rows' | 'inputs';
+}
+
 /**
- * DoRA's magnitudes, one per row: LyCORIS' `[O, 1, …]`, peft's `[O]` or, for kernels, `[1, O, 1, 1]`.
- * Old LyCORIS files (`wd_on_out=False`) have `[1, I, 1, 1]`, one per input, which is another method.
+ * DoRA's magnitudes, one per row: LyCORIS' `[O, 1, …]`, peft's `[O]` or, for kernels, `[1, O, 1, 1]`. Or one per input: LyCORIS' `[1, I, 1, 1]`
+ * (`wd_on_out=False`, as it was the default of old versions).
  */
-export function magnitudeOf({ rows }: Size, context: FormContext): LoraTensor | undefined {
+export function magnitudeOf({ rows, columns }: Size, context: FormContext): Magnitude | undefined {
   const { parts } = context;
   const scale = parts.get('dora_scale');
   const tensor = scale ?? parts.get('magnitude');
@@ -103,17 +116,9 @@ export function magnitudeOf({ rows }: Size, context: FormContext): LoraTensor | 
   if (scale !== undefined && parts.has('magnitude')) throw broken(context, 'has magnitudes twice');
   const [first, second, ...more] = tensor.shape;
   const count = tensor.shape.reduce((product, size) => product * size, 1);
-  if (count === rows && (first === rows || (scale === undefined && second === rows))) return tensor;
-  if (scale !== undefined && first === 1 && second === count && more.every((size) => size === 1)) {
-    throw fail(
-      'unsupportedModel',
-      `${context.file}: ${showKey(tensor.name)} is [${tensor.shape.join(', ')}]: DoRA with a magnitude per input.`,
-      {
-        parameter: 'lora',
-        hint: 'DoRA with a magnitude per output (wd_on_out, as peft has it) is supported.',
-      },
-    );
-  }
+  if (count === rows && (first === rows || (scale === undefined && second === rows))) return { tensor, of: 'rows' };
+  const perInput = scale !== undefined && first === 1 && second === count && more.every((size) => size === 1);
+  if (perInput && count > 0 && columns % count === 0) return { tensor, of: 'inputs' };
   throw misshapen(tensor, `${rows} magnitudes, one per row, were expected`, context);
 }
 

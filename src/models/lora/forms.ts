@@ -1,7 +1,7 @@
 /** @file What the parts of a layer make: the forms of the changes of its weight and its bias, checked. */
 import { fail } from '../../base/errors.js';
 import type { Factor, Factors, Form, Size } from './form.js';
-import { broken, magnitudeOf, rankOf, sizeOfForm, type FormContext } from './form-shapes.js';
+import { broken, magnitudeOf, rankOf, sizeOfForm, type FormContext, type Magnitude } from './form-shapes.js';
 import { showKey, type LoraLayer, type LoraTensor, type Part } from './keys.js';
 
 /** The change of one weight of a layer. */
@@ -12,8 +12,8 @@ export interface FormedChange {
   /** What alpha is divided by; `undefined` where the format has no alpha. */
   readonly rank: number | undefined;
   readonly alpha: LoraTensor | undefined;
-  /** DoRA's row norms. */
-  readonly magnitude: LoraTensor | undefined;
+  /** DoRA's norms. */
+  readonly magnitude: Magnitude | undefined;
   /** The tensors that it is made of. */
   readonly tensors: readonly LoraTensor[];
 }
@@ -21,8 +21,7 @@ export interface FormedChange {
 /**
  * The changes that a layer's parts make: at most one of its weight, and one of its bias.
  * @param file for messages
- * @throws invalidModelFile naming the tensor: a part without its partner, shapes that do not fit together, a layer changed in two ways;
- *   unsupportedModel: DoRA over inputs
+ * @throws invalidModelFile naming the tensor: a part without its partner, shapes that do not fit together, a layer changed in two ways
  */
 export function formsOf(layer: LoraLayer, file: string): readonly FormedChange[] {
   const context: FormContext = { ...layer, file };

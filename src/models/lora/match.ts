@@ -21,6 +21,8 @@ export interface LoraMatch {
   readonly unmatched: readonly string[];
   /** Tensors for layers of a text encoder behind the last one that is run; second copies of layers. */
   readonly unused: readonly string[];
+  /** Tensors for FLUX.1's T5, which is not changed. */
+  readonly t5: readonly string[];
 }
 
 /** A file, for messages. */
@@ -34,7 +36,7 @@ export interface LoraSubject {
 /**
  * The time is linear in the number of tensors.
  * @throws incompatibleLora (a change of another size than its weight, or most of the file belongs to no weight), invalidModelFile,
- *   unsupportedModel
+ *   unsupportedModel (DoRA over inputs of several layers at once)
  */
 export function matchLora(subject: LoraSubject, networks: readonly NetworkWeights[]): LoraMatch {
   const { name, tensors } = subject;
@@ -42,6 +44,7 @@ export function matchLora(subject: LoraSubject, networks: readonly NetworkWeight
   const changes = new Map<string, MatchedChange>();
   const known = new Set<string>();
   const unused: string[] = [];
+  const t5: string[] = [];
 
   const matchLayer = (forms: readonly FormedChange[], place: LayerPlace): void => {
     for (const formed of forms) {
@@ -60,13 +63,14 @@ export function matchLora(subject: LoraSubject, networks: readonly NetworkWeight
 
   for (const layer of groupLayers(tensors, name)) {
     const places = book.find(layer.address);
-    if (places === 'unused') for (const tensor of layer.parts.values()) unused.push(tensor.name);
-    else if (places !== undefined) {
+    const set = places === 'unused' ? unused : places === 't5' ? t5 : undefined;
+    if (set !== undefined) for (const tensor of layer.parts.values()) set.push(tensor.name);
+    else if (places !== undefined && typeof places !== 'string') {
       const forms = formsOf(layer, name);
       for (const place of places) matchLayer(forms, place);
     }
   }
-  const match = { changes: [...changes.values()], unmatched: without(tensors.keys(), known, unused), unused };
+  const match = { changes: [...changes.values()], unmatched: without(tensors.keys(), known, unused, t5), unused, t5 };
   checkShare(match, subject);
   return match;
 }
@@ -94,16 +98,16 @@ function without(names: Iterable<string>, ...others: readonly Iterable<string>[]
   return [...names].filter((name) => !known.has(name));
 }
 
-function checkSize(
-  { size, tensors, weight, leaf, place }: MatchedChange,
-  shape: readonly number[],
-  subject: LoraSubject,
-): void {
+function checkSize(change: MatchedChange, shape: readonly number[], subject: LoraSubject): void {
+  const { size, tensors, weight, leaf, place } = change;
   const [rows = 1, ...rest] = shape;
   const { count = 1, of = 1 } = place.rows?.part ?? {};
   const wanted = { rows: (rows / count) * of, columns: elementCount(rest) };
   const halves = place.rows?.swapped !== true || rows % 2 === 0;
-  if (wanted.rows === size.rows && wanted.columns === size.columns && halves) return;
+  if (wanted.rows === size.rows && wanted.columns === size.columns && halves) {
+    checkInputs(change, shape, subject);
+    return;
+  }
   const part = tensors.find(({ shape: own }) => own.length > 0);
   const fused = of === 1 ? 'is ' : 'and its neighbours are ';
   const stored = shape.length === 2 ? '' : `, stored as [${shape.join(', ')}]`;
@@ -113,9 +117,25 @@ function checkSize(
   );
 }
 
+/** Norms of inputs are over all rows: of the rows of one layer of several they say nothing. */
+function checkInputs({ magnitude, place, weight }: MatchedChange, shape: readonly number[], subject: LoraSubject): void {
+  if (magnitude?.of !== 'inputs') return;
+  const { name } = magnitude.tensor;
+  if (place.rows?.part !== undefined) {
+    throw fail('unsupportedModel', `${subject.name}: ${showKey(name)} is DoRA with a norm per input, for layers that are apart here.`, {
+      parameter: 'lora',
+      hint: 'DoRA with a norm per output (wd_on_out, as peft has it) is supported there.',
+    });
+  }
+  if (magnitude.tensor.shape[1] !== shape[1])
+    throw incompatible(subject, `${showKey(name)} has ${magnitude.tensor.shape[1]} norms, ${weight} of this model has ${shape[1]} inputs`);
+}
+
 /** Where most of a file belongs nowhere, the rest fits by chance: networks of other models have layers of the same names and sizes. */
-function checkShare({ changes, unmatched, unused }: LoraMatch, subject: LoraSubject): void {
+function checkShare({ changes, unmatched, unused, t5 }: LoraMatch, subject: LoraSubject): void {
   const total = subject.tensors.size;
+  if (t5.length > 0 && t5.length + unmatched.length === total)
+    throw incompatible(subject, `it changes T5 alone, which LoRAs do not change here, as in diffusers (${showKey(t5[0] ?? '')})`);
   if (unmatched.length * 2 <= total && changes.length + unused.length > 0) return;
   throw incompatible(
     subject,

@@ -1,5 +1,5 @@
 /** @file The graphs that FLUX.1's transformer is run with, for one size of picture and text, and what its blocks are called in the file. */
-import type { ChangedNetwork } from '../../assets/weight-change.js';
+import type { ChangedNetwork, ChangedWeights } from '../../assets/weight-change.js';
 import type { WeightFile } from '../../assets/weights.js';
 import { clipTextGraph } from '../../graphs/clip-text.js';
 import {
@@ -17,7 +17,7 @@ import type { FluxTransformerConfig } from '../../models/configs/flux-transforme
 import type { WeightBits } from '../../models/details.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
-import { packingOf } from './packing.js';
+import { branchesOf, packedChanges, packingOf, type PackedChanges } from './packing.js';
 
 /** Blocks of a kind have one graph. */
 export interface BlockGraph {
@@ -47,22 +47,25 @@ export interface OnceGraphs {
 export interface FluxWeights {
   readonly config: FluxTransformerConfig;
   readonly file: WeightFile;
-  /** Tensors that stay floats, whatever they are in the file. */
-  readonly floats: ReadonlySet<string>;
+  /** What LoRAs change of it. */
+  readonly changed: ChangedWeights;
+  /** The same for matrices of few bits. */
+  readonly inFewBits: PackedChanges;
   /** What the blocks' matrices of floats are rounded to. What comes before and after the blocks is not. */
   readonly bits: WeightBits | undefined;
 }
 
-/** @param changed weights that LoRAs change, by network */
+/** @param by what LoRAs change, by network */
 export function fluxWeights(
   {
     transformer,
     weightBits,
   }: { readonly transformer: Pick<FluxWeights, 'config' | 'file'>; readonly weightBits: WeightBits | undefined },
-  changed: ReadonlyMap<ChangedNetwork, ReadonlySet<string>>,
+  by: ReadonlyMap<ChangedNetwork, ChangedWeights>,
 ): FluxWeights {
   const { config, file } = transformer;
-  return { config, file, floats: changed.get('transformer') ?? new Set(), bits: weightBits };
+  const changed: ChangedWeights = by.get('transformer') ?? new Map();
+  return { config, file, changed, inFewBits: packedChanges(file, changed), bits: weightBits };
 }
 
 /** CLIP as FLUX.1 reads it: the last state, normed, without a projection. */
@@ -74,17 +77,23 @@ export function fluxClipGraph(
   return clipTextGraph(config, { tokens: tokenizer.length, hidden, projected: false, masked: false }, options);
 }
 
-export function stepGraphs(weights: FluxWeights, shape: FluxShape, options: GraphOptions): StepGraphs {
+/** @param controlled to the image tokens of which blocks something is added */
+export function stepGraphs(
+  weights: FluxWeights,
+  shape: FluxShape,
+  options: GraphOptions,
+  controlled: Readonly<Record<'double' | 'single', boolean>> = { double: false, single: false },
+): StepGraphs {
   const { config } = weights;
   const ends = endsOptions(weights, options);
   return {
     image: fluxEmbedderGraph(config, shape, { ...ends, parts: ['image'] }),
     double: blockGraph(weights, 'double', options, (packed) =>
-      fluxDoubleBlockGraph(config, shape, { ...packed, modulation: 'given' }),
+      fluxDoubleBlockGraph(config, shape, { ...packed, modulation: 'given', control: controlled.double }),
     ),
     join: fluxJoinGraph(config, shape, options),
     single: blockGraph(weights, 'single', options, (packed) =>
-      fluxSingleBlockGraph(config, shape, { ...packed, modulation: 'given' }),
+      fluxSingleBlockGraph(config, shape, { ...packed, modulation: 'given', control: controlled.single }),
     ),
     output: fluxOutputGraph(config, shape, ends),
   };
@@ -105,19 +114,40 @@ export function onceGraphs(weights: FluxWeights, shape: FluxShape, steps: number
 }
 
 /** Of what comes before and after the blocks: few weights, and each counts. */
-function endsOptions({ file, floats }: FluxWeights, options: GraphOptions): GraphOptions {
-  return { ...options, packing: packingOf(file, [''], { floats }) };
+function endsOptions(weights: FluxWeights, options: GraphOptions): GraphOptions {
+  return packedOptions({ ...weights, bits: undefined }, [''], options);
+}
+
+/** For graphs whose weights are those of the blocks of these prefixes. */
+function packedOptions(
+  { file, inFewBits, bits }: FluxWeights,
+  prefixes: readonly string[],
+  options: GraphOptions,
+): GraphOptions {
+  const { floats } = inFewBits;
+  return {
+    ...options,
+    packing: packingOf(file, prefixes, { floats, bits }),
+    branches: branchesOf(prefixes, inFewBits),
+  };
+}
+
+/** Tells graphs apart that have branches of other ranks. */
+export function branchName(graphs: readonly Graph[]): string {
+  const branches = graphs.flatMap(({ weights }) => weights.filter(({ branch }) => branch === 'right'));
+  return branches.map(({ name, value }) => ` ${name} ${value.shape[0] ?? 0}`).join('');
 }
 
 const MODULATION_BITS = 8 satisfies WeightBits;
 
 function blockGraph(
-  { config, file, floats, bits }: FluxWeights,
+  weights: FluxWeights,
   kind: 'double' | 'single',
   options: GraphOptions,
   write: (options: GraphOptions) => Graph,
 ): BlockGraph {
+  const { config } = weights;
   const count = kind === 'double' ? config.doubleBlocks : config.singleBlocks;
   const prefixes = Array.from({ length: count }, (_, i) => fluxBlockPrefix(kind, i));
-  return { graph: write({ ...options, packing: packingOf(file, prefixes, { floats, bits }) }), prefixes };
+  return { graph: write(packedOptions(weights, prefixes, options)), prefixes };
 }

@@ -1,4 +1,6 @@
 /** @file A FLUX.1 model made ready: configs parsed, tokenizers built, weight headers read, memory on the device owned here. */
+import type { RoundedMatrix } from '../../assets/converted/layout.js';
+import type { DerivedFiles } from '../../assets/derived-files.js';
 import type { FluxFiles } from '../../assets/model-files.js';
 import { fail } from '../../base/errors.js';
 import { T5_TOKEN_TABLE } from '../../graphs/t5.js';
@@ -10,10 +12,11 @@ import { parseVaeConfig } from '../../models/configs/vae.js';
 import type { WeightBits } from '../../models/details.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { createT5Tokenizer, type T5Tokenizer } from '../../text/t5-tokenizer.js';
-import { createComponent } from '../component.js';
+import { createComponent, type LoadRun } from '../component.js';
 import { openEncoder, type Freeable, type TextEncoder, type Vae } from '../model.js';
 import { openTokenTable, type EmbedTokens } from '../token-table.js';
 import { createBlockNetwork, type BlockNetwork } from './network.js';
+import { createRoundedFile, roundedMatrices } from './rounding.js';
 import type { T5Sessions } from './t5-encoder.js';
 import type { TransformerSessions } from './transformer.js';
 
@@ -39,19 +42,25 @@ export interface FluxModel {
   readonly scheduler: RawSchedulerConfig;
   /** Which parts are another model's, for whoever asked. */
   readonly warnings: readonly string[];
+  /** To be called when its files are there, before its weights are read. As {@link RoundedFile.prepare}. */
+  prepare(run: LoadRun): Promise<readonly string[]>;
   /** All of them but the autoencoder. */
   readonly networks: readonly Freeable[];
   dispose(): Promise<void>;
+}
+
+export interface OpenFluxOptions {
+  readonly weightBits?: WeightBits | undefined;
+  /** Keeps what is made of the model's files. */
+  readonly derived?: DerivedFiles | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws missingModelFile, unsupportedModel, invalidModelConfig, invalidModelFile, downloadFailed, aborted */
 export async function openFluxModel(
   runtime: Runtime,
   files: FluxFiles,
-  {
-    weightBits,
-    signal,
-  }: { readonly weightBits?: WeightBits | undefined; readonly signal?: AbortSignal | undefined } = {},
+  { weightBits, derived, signal }: OpenFluxOptions = {},
 ): Promise<FluxModel> {
   const { name, architecture, card, warnings = [] } = files;
   const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
@@ -68,8 +77,11 @@ export async function openFluxModel(
     text: t5.config.width,
     latents: vaeConfig.latentChannels,
   });
+  const matrices = (bits: WeightBits): readonly RoundedMatrix[] =>
+    roundedMatrices({ file: transformerFile, config }, bits, runtime.dialect);
+  const rounded = weightBits && createRoundedFile(name, transformerFile, () => matrices(weightBits), derived);
   const transformer = {
-    ...createBlockNetwork<TransformerSessions>(runtime, transformerFile, weightBits !== undefined),
+    ...createBlockNetwork<TransformerSessions>(runtime, rounded?.file ?? transformerFile, rounded !== undefined),
     config,
   };
   const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
@@ -84,6 +96,7 @@ export async function openFluxModel(
     vae,
     scheduler,
     warnings,
+    prepare: async (run) => rounded?.prepare(run) ?? [],
     networks: [transformer, t5, clip],
     async dispose() {
       for (const component of [transformer, t5, clip, vae]) await component.dispose();

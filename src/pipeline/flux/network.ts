@@ -1,12 +1,13 @@
 /** @file One network that is run block by block: its weights, what changes them, and the sessions that are made of it at present. */
 import type { WeightFile } from '../../assets/weights.js';
-import type { AppliedChange } from '../../assets/weight-change.js';
+import { changesByTensor, type AppliedChange } from '../../assets/weight-change.js';
 import { isBlockType } from '../../base/gguf-blocks.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
 import { createPendingChanges } from '../pending-changes.js';
 import { createSlot, type Owned } from '../slot.js';
+import { packedChanges } from './packing.js';
 
 /** Makes sessions of a network's weights; read them with these options. */
 export type MakeSessions<T> = (bank: WeightBank, options: LoadOptions) => Promise<T>;
@@ -33,7 +34,7 @@ export interface BlockNetwork<T extends Owned> {
   dispose(): Promise<void>;
 }
 
-/** @param rounded whether matrices of floats are kept in few bits, until they are changed */
+/** @param rounded whether matrices of floats are kept in few bits */
 export function createBlockNetwork<T extends Owned>(
   runtime: Runtime,
   file: WeightFile,
@@ -43,7 +44,7 @@ export function createBlockNetwork<T extends Owned>(
   const slot = createSlot<T>();
   const changes = createPendingChanges(bank);
   let loaded = false;
-  /** Names those matrices of few bits that are changed: they are floats then, in other graphs. */
+  /** Names those matrices of few bits that are floats, for what changes them. */
   let unpacked = '';
 
   const free = async (): Promise<void> => {
@@ -52,12 +53,12 @@ export function createBlockNetwork<T extends Owned>(
     bank.dispose();
   };
 
-  /** Matrices of few bits that are changed are floats, in other graphs: where they are others than before, all is made anew. */
-  const unpack = async (changed: readonly AppliedChange[]): Promise<void> => {
-    const quantised = changed
-      .map(({ tensor }) => tensor)
-      .filter((name) => rounded || isBlockType(file.find(name)?.dtype ?? ''));
-    const floats = [...new Set(quantised)].sort().join();
+  /** Where other matrices of few bits than before are to be floats, in other graphs, all is made anew. */
+  const unpack = async (changes: readonly AppliedChange[]): Promise<void> => {
+    const quantised = [...packedChanges(file, changesByTensor(changes)).floats].filter(
+      (name) => rounded || isBlockType(file.find(name)?.dtype ?? ''),
+    );
+    const floats = quantised.sort().join();
     if (floats !== unpacked) await free();
     unpacked = floats;
   };

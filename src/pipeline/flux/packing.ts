@@ -1,9 +1,14 @@
-/** @file Which matrices of a network are kept on the device in few bits: those that its file keeps so, and those that are to be rounded. */
+/**
+ * @file Which matrices of a network are kept on the device in few bits: those that its file keeps so, and those that are to be rounded. And how LoRAs
+ * change them: what they add is a product of low rank, which is computed beside the matrix; only what is not makes the matrix floats.
+ */
+import { productRank, wholeRank, type ChangedWeights } from '../../assets/weight-change.js';
 import type { WeightFile } from '../../assets/weights.js';
 import { isBlockType, type BlockType } from '../../base/gguf-blocks.js';
 import type { WeightBits } from '../../models/details.js';
-import type { Packing } from '../../onnx/packed.js';
+import type { Branches, Packing } from '../../onnx/packed.js';
 import type { PackedFormat } from '../../onnx/types.js';
+import type { NamedTensors } from '../weight-bytes.js';
 
 /** Columns that share a scale: those of the formats of GGUF, or a part of them. */
 const BLOCK = 32;
@@ -27,7 +32,7 @@ const FORMATS: Readonly<Record<BlockType, Omit<PackedFormat, 'block'>>> = {
 /** Which weights may be packed. */
 export interface PackingChoice {
   /** Tensors that stay floats, since changes are added to them. */
-  readonly floats: ReadonlySet<string>;
+  readonly floats: NamedTensors;
   /** What matrices of floats are rounded to; absent: they stay. */
   readonly bits?: WeightBits | undefined;
 }
@@ -50,6 +55,41 @@ export function packingOf(file: WeightFile, prefixes: readonly string[], { float
       };
     }
     return common;
+  };
+}
+
+/** How matrices that are in few bits take their changes. */
+export interface PackedChanges {
+  /** Tensors that become floats for them. */
+  readonly floats: ReadonlySet<string>;
+  /** The ranks of what is added beside the others. */
+  readonly ranks: ReadonlyMap<string, number>;
+}
+
+/**
+ * A branch of rank r beside a matrix of n inputs and m outputs takes r·(n + m) numbers and as many multiplications a token, where the matrix has n·m. Above
+ * this share of it the matrix becomes floats (docs/performance.md, "LoRAs on few bits").
+ */
+const LARGEST_BRANCH = 0.5;
+
+/** What is to be done should the tensors of `changed` be in few bits. */
+export function packedChanges(file: WeightFile, changed: ChangedWeights): PackedChanges {
+  const floats = new Set<string>();
+  const ranks = new Map<string, number>();
+  for (const [tensor, changes] of changed) {
+    const [out = 0, columns = 0, ...more] = file.find(tensor)?.shape ?? [];
+    const rank = more.length > 0 ? undefined : productRank(changes);
+    if (rank === undefined || wholeRank(rank) * (out + columns) > LARGEST_BRANCH * out * columns) floats.add(tensor);
+    else ranks.set(tensor, wholeRank(rank));
+  }
+  return { floats, ranks };
+}
+
+/** For a graph whose weights are `prefix + name` for each of several blocks: all have a branch where one has, of the largest of the ranks. */
+export function branchesOf(prefixes: readonly string[], { ranks }: PackedChanges): Branches {
+  return (weight) => {
+    const all = prefixes.flatMap((prefix) => ranks.get(prefix + weight) ?? []);
+    return all.length === 0 ? undefined : Math.max(...all);
   };
 }
 

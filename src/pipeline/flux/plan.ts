@@ -5,6 +5,7 @@ import type { FluxTransformerConfig } from '../../models/configs/flux-transforme
 import { vaeScaleFactor, type VaeConfig } from '../../models/configs/vae.js';
 import { resolveSchedulerName, type SchedulerName } from '../../request/scheduler-names.js';
 import type { ImageInferenceTask } from '../../request/task.js';
+import { acts, planControl } from '../control-plan.js';
 import { seedsOf, type Plan } from '../plan.js';
 
 /** What the planner needs to know of a model. */
@@ -36,6 +37,7 @@ export function makeFluxPlan(task: ImageInferenceTask, model: PlannedFlux, rando
   const { width = settings.width, height = settings.height } = { ...defaults, ...sizeOf(task) };
   const factor = vaeScaleFactor(model.vae.config);
   report([...taskProblems(task), ...sizeProblems({ width, height }, TOKEN * factor)]);
+  const steps = task.steps ?? defaults.steps ?? settings.steps;
   const guided = task.trueCFGScale !== undefined && task.trueCFGScale > 1;
   return {
     model: task.model,
@@ -44,7 +46,7 @@ export function makeFluxPlan(task: ImageInferenceTask, model: PlannedFlux, rando
     width,
     height,
     latent: { channels: model.vae.config.latentChannels, height: height / factor, width: width / factor },
-    steps: task.steps ?? defaults.steps ?? settings.steps,
+    steps,
     CFGScale: task.CFGScale ?? defaults.CFGScale ?? settings.CFGScale,
     guidance: guided ? 'sequential' : 'off',
     guided,
@@ -55,13 +57,13 @@ export function makeFluxPlan(task: ImageInferenceTask, model: PlannedFlux, rando
     vae: undefined,
     lora: task.lora.filter(({ weight }) => weight !== 0),
     embeddings: [],
-    controlNet: [],
+    controlNet: task.controlNet.map((request) => planControl(request, steps)),
     flux: {
       textTokens: task.maxSequenceLength ?? settings.textTokens,
       trueCFGScale: guided ? task.trueCFGScale : undefined,
     },
     seeds: seedsOf(task, randomSeed),
-    warnings: [...keptWarnings(task), ...warningsOf(task, guidanceEmbeds, guided)],
+    warnings: [...keptWarnings(task), ...warningsOf(task, guidanceEmbeds, guided), ...controlWarnings(task, steps)],
   };
 }
 
@@ -85,7 +87,6 @@ function taskProblems(task: ImageInferenceTask): readonly WireError[] {
   const refused: readonly (readonly [name: string, asked: boolean, type: string, why: string])[] = [
     ['vae', task.vae !== undefined, 'string', 'FLUX.1 models are decoded by their own autoencoder'],
     ['embeddings', task.embeddings.some(({ weight }) => weight !== 0), 'object[]', 'FLUX.1 has no embeddings'],
-    ['controlNet', task.controlNet.length > 0, 'object[]', 'ControlNets of FLUX.1 are not supported yet'],
     [
       'promptWeighting',
       task.promptWeighting !== undefined,
@@ -171,6 +172,24 @@ function warningsOf(task: ImageInferenceTask, guidanceEmbeds: boolean, guided: b
     warnings.push('trueCFGScale without a negativePrompt is guidance away from the empty prompt.');
   if (task.clipSkip !== 0) warnings.push('clipSkip has no effect: FLUX.1 reads only the pooled output of CLIP.');
   if (task.CFGScale !== undefined && task.CFGScale !== 1 && !guidanceEmbeds)
-    warnings.push('CFGScale has no effect: this FLUX.1 model was distilled without guidance (schnell).');
+    warnings.push(
+      task.controlNet.length === 0
+        ? 'CFGScale has no effect: this FLUX.1 model was distilled without guidance (schnell).'
+        : 'CFGScale steers at most ControlNets: this FLUX.1 model was distilled without guidance (schnell).',
+    );
   return warnings;
+}
+
+/** Modes of control say how it is shared between two passes; here the prompt and the guide are seen in one. */
+function controlWarnings({ controlNet }: ImageInferenceTask, steps: number): readonly string[] {
+  return controlNet.flatMap((request, i) => [
+    ...(request.controlMode === 'prompt'
+      ? [`controlNet[${i}].controlMode 'prompt' has no effect with FLUX.1: a lower weight lets the prompt count more.`]
+      : []),
+    ...(acts(planControl(request, steps))
+      ? []
+      : [
+          `controlNet[${i}] does not steer the picture: its weight is 0, or no step lies inside its window. The seed's noise is another one with it, as in diffusers.`,
+        ]),
+  ]);
 }

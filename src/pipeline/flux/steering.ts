@@ -9,9 +9,10 @@ import { sinusoid } from '../../graphs/sinusoid.js';
 import { fluxWidth, type FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
 import type { Arrays, Inputs } from '../../runtime/session.js';
 import type { LoadRun } from '../component.js';
+import type { Owned } from '../slot.js';
 import { fileBytes } from '../weight-bytes.js';
 import type { BlockGraph, OnceGraphs } from './graphs.js';
-import type { Transformer } from './model.js';
+import type { BlockNetwork } from './network.js';
 
 /** What the network is told besides picture and text. */
 export interface SteeringRequest {
@@ -35,30 +36,36 @@ const STREAMS = { double: ['text', 'image'], single: ['sequence'] } as const sat
   readonly BlockStream[]
 >;
 
+/** A network of FLUX.1's blocks: the transformer, or a ControlNet. */
+export type FluxNetwork = Pick<BlockNetwork<Owned>, 'file' | 'once'> & { readonly config: FluxTransformerConfig };
+
 /**
  * @param resident whether the weights stay on the device for the next prompt
  * @throws missingWeight, invalidModelFile, runtimeFailed, outOfMemory, aborted
  */
 export async function makeSteering(
-  transformer: Transformer,
-  graphs: OnceGraphs,
+  network: FluxNetwork,
+  graphs: Pick<OnceGraphs, 'condition' | 'modulation'>,
   request: SteeringRequest,
   resident: boolean,
   run: LoadRun,
 ): Promise<Steering> {
-  const { file, config } = transformer;
+  const { file, config } = network;
   const { timesteps } = request;
-  const { [FLUX_IO.condition]: condition = new Float32Array() } = await transformer.once(
+  // Products of one row per step say nothing about the arithmetic of the blocks.
+  const watch = run.pace?.watch('image', 0);
+  const { [FLUX_IO.condition]: condition = new Float32Array() } = await network.once(
     fileBytes(file, graphs.condition),
     (bank, reading) => bank.load(graphs.condition, reading),
     run,
     (model) => model.run(conditionInputs(config, request), run.signal),
   );
-  const tables = (of: BlockGraph): Promise<readonly Arrays[]> =>
-    transformer.once(
+  const tables = async (of: BlockGraph): Promise<readonly Arrays[]> => {
+    if (of.prefixes.length === 0) return [];
+    return network.once(
       fileBytes(file, of.graph, of.prefixes),
       (bank, reading) =>
-        bank.loadBlocks(of.graph, { ...reading, prefixes: of.prefixes, resident: resident ? undefined : 0 }),
+        bank.loadBlocks(of.graph, { ...reading, prefixes: of.prefixes, resident: resident ? undefined : 0, watch }),
       run,
       async (blocks) => {
         const made: Arrays[] = [];
@@ -67,6 +74,7 @@ export async function makeSteering(
         return made;
       },
     );
+  };
   const made = { double: await tables(graphs.modulation.double), single: await tables(graphs.modulation.single) };
   const width = fluxWidth(config);
   const rowsOf = (table: Float32Array | undefined, rows: number, timestep: number): Float32Array => {

@@ -1,5 +1,6 @@
 /** @file T5 at work: a row of token ids → text states, block by block. */
 import { t5BlockGraph, t5BlockPrefix, T5_BIAS_TABLE, T5_IO, t5OutputGraph, t5PositionBias } from '../../graphs/t5.js';
+import { flopsOf } from '../../onnx/cost.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
 import type { Blocks } from '../../runtime/blocks.js';
@@ -48,12 +49,13 @@ export async function encodeWithT5(
   const { config, file } = t5;
   const tokens = rows[0]?.length ?? 0;
   const { block, output, prefixes } = t5Graphs(t5, tokens, { dialect: runtime.dialect, dtype });
+  const watch = run.pace?.watch('text', flopsOf(block));
   const sessions = await t5.load(
     `${tokens} ${dtype} ${resident}`,
     fileBytes(file, block, prefixes.slice(0, resident)) + fileBytes(file, output),
     (bank, reading) =>
       makeAll({
-        blocks: () => bank.loadBlocks(block, { ...reading, prefixes, resident }),
+        blocks: () => bank.loadBlocks(block, { ...reading, prefixes, resident, watch }),
         output: () => bank.load(output, reading),
       }),
     run,

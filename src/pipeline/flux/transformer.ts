@@ -2,19 +2,24 @@
 import { FLUX_IO, type FluxShape } from '../../graphs/flux.js';
 import { fluxPositions } from '../../graphs/flux-tokens.js';
 import { rotaryAngles } from '../../graphs/rope.js';
-import { fluxWidth } from '../../models/configs/flux-transformer.js';
-import type { Blocks } from '../../runtime/blocks.js';
+import { fluxWidth, type FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
+import { flopsOf } from '../../onnx/cost.js';
+import type { Graph } from '../../onnx/types.js';
+import { stayingBlocks, type Blocks } from '../../runtime/blocks.js';
 import type { DeviceArray } from '../../runtime/device-array.js';
+import { createLock } from '../../runtime/lock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Inputs, Model } from '../../runtime/session.js';
+import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
 import type { Compute } from '../conditioning.js';
 import type { Owned } from '../slot.js';
 import { fileBytes } from '../weight-bytes.js';
-import type { StepGraphs } from './graphs.js';
+import type { BlockGraph, StepGraphs } from './graphs.js';
+import type { Residents } from './memory.js';
 import type { Transformer } from './model.js';
 import { makeAll } from './network.js';
-import type { Steering } from './steering.js';
+import type { FluxNetwork, Steering } from './steering.js';
 
 /** What the transformer is run with, for one size of picture and text. */
 export interface TransformerSessions extends Owned {
@@ -23,12 +28,6 @@ export interface TransformerSessions extends Owned {
   readonly join: Model;
   readonly single: Blocks;
   readonly output: Model;
-}
-
-/** How many blocks' weights stay on the device, from the first on. */
-export interface Residents {
-  readonly double: number;
-  readonly single: number;
 }
 
 /** The sessions of `graphs`: those that are there under `key`, or new ones. */
@@ -41,20 +40,32 @@ export function loadTransformer(
 ): Promise<TransformerSessions> {
   const { file } = transformer;
   const ends = [image, output].reduce((sum, graph) => sum + fileBytes(file, graph), 0);
-  const blocks =
-    fileBytes(file, double.graph, double.prefixes.slice(0, resident.double)) +
-    fileBytes(file, single.graph, single.prefixes.slice(0, resident.single));
+  const staying = ({ graph, prefixes }: BlockGraph, count: number): number => {
+    const stays = stayingBlocks(prefixes.length, count);
+    return fileBytes(
+      file,
+      graph,
+      prefixes.filter((_, i) => stays[i]),
+    );
+  };
+  const pipe = createLock();
+  const load = (bank: WeightBank, { graph, prefixes }: BlockGraph, count: number, reading: LoadOptions) =>
+    bank.loadBlocks(graph, {
+      ...reading,
+      prefixes,
+      resident: count,
+      pipe,
+      watch: run.pace?.watch('image', flopsOf(graph)),
+    });
   return transformer.load(
     `${key} ${resident.double} ${resident.single}`,
-    ends + blocks,
+    ends + staying(double, resident.double) + staying(single, resident.single),
     (bank, reading) =>
       makeAll({
         image: () => bank.load(image, reading),
-        double: () =>
-          bank.loadBlocks(double.graph, { ...reading, prefixes: double.prefixes, resident: resident.double }),
+        double: () => load(bank, double, resident.double, reading),
         join: () => bank.load(join, reading),
-        single: () =>
-          bank.loadBlocks(single.graph, { ...reading, prefixes: single.prefixes, resident: resident.single }),
+        single: () => load(bank, single, resident.single, reading),
         output: () => bank.load(output, reading),
       }),
     run,
@@ -73,7 +84,7 @@ export interface Workspace {
 /** @param grid rows and columns of image tokens @throws outOfMemory */
 export async function createWorkspace(
   { runtime, dtype }: Compute,
-  { config }: Transformer,
+  config: FluxTransformerConfig,
   { textTokens, imageTokens }: FluxShape,
   grid: { readonly rows: number; readonly columns: number },
 ): Promise<Workspace> {
@@ -109,71 +120,119 @@ export interface PromptFeed {
   readonly steering: Steering;
 }
 
+/** What comes before the blocks, and the blocks: the transformer's, or a ControlNet's, which may have no single ones. */
+export interface BlockSessions {
+  readonly image: Model;
+  readonly double: Blocks | undefined;
+  readonly join: Model | undefined;
+  readonly single: Blocks | undefined;
+}
+
+export type BlockKind = 'double' | 'single';
+
+/** What somebody has to do with the features between blocks. */
+export interface BlockHooks {
+  /** More inputs of a block. */
+  readonly inputs?: (kind: BlockKind, block: number) => Inputs;
+  /** Sees what a block made: image tokens `[T, C]`, or of a single block the sequence `[L+T, C]`. */
+  readonly after?: (kind: BlockKind, block: number, features: DeviceArray) => Promise<void>;
+}
+
 /**
- * One evaluation.
- * @param latents packed, `[T, inChannels]`
- * @returns the velocity, `[T, outChannels]`
+ * Image tokens and text through all blocks.
+ * @param embedded inputs of the graph that embeds the image tokens
+ * @returns the sequence `[L+T, C]`; without single blocks the image tokens `[T, C]`
  * @throws runtimeFailed, deviceLost, outOfMemory, aborted (between two blocks), and what bringing weights throws
  */
-export async function evaluateTransformer(
-  sessions: TransformerSessions,
+export async function runBlocks(
+  sessions: BlockSessions,
   { rope, text, image, sequence }: Workspace,
   prompt: PromptFeed,
-  latents: Float32Array,
+  embedded: Inputs,
   timestep: number,
+  { inputs, after }: BlockHooks,
   signal?: AbortSignal,
-): Promise<Float32Array> {
-  const { double, single } = sessions;
-  await sessions.image.runInto({ [FLUX_IO.latents]: latents }, { [FLUX_IO.image]: image[0] }, signal);
+): Promise<DeviceArray> {
+  const { double, join, single } = sessions;
+  await sessions.image.runInto(embedded, { [FLUX_IO.image]: image[0] }, signal);
   let at = { text: prompt.text, image: image[0] };
-  for (let i = 0; i < double.count; i++) {
+  for (let i = 0; double !== undefined && i < double.count; i++) {
     const next = i % 2 === 0 ? { text: text[1], image: image[1] } : { text: text[0], image: image[0] };
+    const steering = { ...prompt.steering.double(i, timestep), ...inputs?.('double', i) };
     await double.runInto(
       i,
-      { [FLUX_IO.text]: at.text, [FLUX_IO.image]: at.image, ...rope, ...prompt.steering.double(i, timestep) },
+      { [FLUX_IO.text]: at.text, [FLUX_IO.image]: at.image, ...rope, ...steering },
       { [FLUX_IO.next('text')]: next.text, [FLUX_IO.next('image')]: next.image },
       signal,
     );
+    await after?.('double', i, next.image);
     at = next;
   }
-  await sessions.join.runInto(
-    { [FLUX_IO.text]: at.text, [FLUX_IO.image]: at.image },
-    { [FLUX_IO.sequence]: sequence[0] },
-    signal,
-  );
+  if (join === undefined || single === undefined) return at.image;
+  const both = { [FLUX_IO.text]: at.text, [FLUX_IO.image]: at.image };
+  await join.runInto(both, { [FLUX_IO.sequence]: sequence[0] }, signal);
   let x = sequence[0];
   for (let i = 0; i < single.count; i++) {
     const next = i % 2 === 0 ? sequence[1] : sequence[0];
+    const steering = { ...prompt.steering.single(i, timestep), ...inputs?.('single', i) };
     await single.runInto(
       i,
-      { [FLUX_IO.sequence]: x, ...rope, ...prompt.steering.single(i, timestep) },
+      { [FLUX_IO.sequence]: x, ...rope, ...steering },
       { [FLUX_IO.next('sequence')]: next },
       signal,
     );
+    await after?.('single', i, next);
     x = next;
   }
-  const inputs = { [FLUX_IO.sequence]: x, ...prompt.steering.condition(timestep) };
-  const { [FLUX_IO.velocity]: velocity } = await sessions.output.run(inputs, signal);
+  return x;
+}
+
+/**
+ * One evaluation.
+ * @param latents packed, `[T, inChannels]`
+ * @param control what is added to the image tokens behind each block, as its input
+ * @returns the velocity, `[T, outChannels]`
+ * @throws as {@link runBlocks}
+ */
+export async function evaluateTransformer(
+  sessions: TransformerSessions,
+  workspace: Workspace,
+  prompt: PromptFeed,
+  latents: Float32Array,
+  timestep: number,
+  control: BlockHooks['inputs'],
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  const embedded = { [FLUX_IO.latents]: latents };
+  const hooks = control === undefined ? {} : { inputs: control };
+  const sequence = await runBlocks(sessions, workspace, prompt, embedded, timestep, hooks, signal);
+  const last = { [FLUX_IO.sequence]: sequence, ...prompt.steering.condition(timestep) };
+  const { [FLUX_IO.velocity]: velocity } = await sessions.output.run(last, signal);
   return velocity ?? new Float32Array();
 }
 
-/** Text states `[L, textDim]` → `[L, C]` on the device, which the caller disposes. */
+/**
+ * Text states `[L, textDim]` → `[L, C]` on the device, which the caller disposes.
+ * @param graph that embeds them
+ * @param more of its inputs
+ */
 export async function embedText(
   runtime: Runtime,
-  transformer: Transformer,
-  graph: StepGraphs['image'],
+  { file, once }: FluxNetwork,
+  graph: Graph,
   states: Float32Array,
   run: LoadRun,
+  more: Inputs = {},
 ): Promise<DeviceArray> {
   const output = graph.outputs.find(({ name }) => name === FLUX_IO.text);
   const dtype = output?.value.dtype === 'float16' ? 'float16' : 'float32';
   const text = await runtime.zeros(output?.value.shape ?? [], dtype);
   try {
-    await transformer.once(
-      fileBytes(transformer.file, graph),
+    await once(
+      fileBytes(file, graph),
       (bank, reading) => bank.load(graph, reading),
       run,
-      (model) => model.runInto({ [FLUX_IO.textStates]: states }, { [FLUX_IO.text]: text }, run.signal),
+      (model) => model.runInto({ [FLUX_IO.textStates]: states, ...more }, { [FLUX_IO.text]: text }, run.signal),
     );
     return text;
   } catch (error) {

@@ -41,9 +41,7 @@ describe('files that the training libraries write', () => {
     if (name === 'peft') return folderTree(`${GOLDEN}/unit/lora-formats/peft`);
     return { ...folderTree(`${GOLDEN}/unit/lora-formats`), file: `${name}.safetensors` };
   };
-  const readable = Object.keys(merged).filter((name) => name !== 'lycoris-dora-inputs');
-
-  it.each(readable)('%s', async (name) => {
+  it.each(Object.keys(merged))('%s', async (name) => {
     const { networks, files } = await models['sd15-tiny'];
     const found = await (await openLora(tree(name))).changesFor(networks);
     expect(found).toMatchObject({ unmatched: [], unused: [] });
@@ -57,13 +55,5 @@ describe('files that the training libraries write', () => {
       const added = await addedBy(change, files.get('unet'));
       expect(distance(digest(added), expected[change.tensor] ?? [], added), change.tensor).toBeLessThan(TOLERANCE);
     }
-  });
-
-  it('DoRA over inputs, which is another method, is refused', async () => {
-    const { networks } = await models['sd15-tiny'];
-    const lora = await openLora(tree('lycoris-dora-inputs'));
-    const problem = await problemOf(() => lora.changesFor(networks));
-    expect(problem.code).toBe('unsupportedModel');
-    expect(problem.message).toContain('a magnitude per input');
   });
 });

@@ -46,18 +46,23 @@ function weightsOf(file: WeightFile): NetworkWeights['weights'] {
 
 /** A change at strength 1, in float64: what it adds to the weight. */
 export async function addedBy(change: WeightChange, file: WeightFile | undefined): Promise<Float64Array> {
-  const { delta, rowNorms } = await change.read();
+  const { delta, rowNorms, inputNorms } = await change.read();
   const scaled = valuesOf(delta).map((value) => value * change.scale);
-  if (rowNorms === undefined) return scaled;
+  const wanted = rowNorms ?? inputNorms;
+  if (wanted === undefined) return scaled;
   if (file === undefined) throw new Error(`${change.tensor} needs the weight itself`);
   const weight = await file.read(change.tensor, 'float32');
-  const columns = weight.length / rowNorms.length;
   const sum = scaled.map((value, i) => value + (weight[i] ?? 0));
-  const norms = Array.from(rowNorms, (_, row) => Math.hypot(...sum.subarray(row * columns, (row + 1) * columns)));
-  return sum.map((value, i) => {
-    const row = Math.floor(i / columns);
-    return (value / (norms[row] ?? 1)) * (rowNorms[row] ?? 0) - (weight[i] ?? 0);
-  });
+  const [rows = 1, inputs = 1, ...kernel] = file.find(change.tensor)?.shape ?? [];
+  const places = kernel.reduce((product, side) => product * side, 1);
+  // of `[O, I, h, w]` each output, or each input
+  const group = (i: number): number =>
+    rowNorms === undefined ? Math.floor(i / places) % inputs : Math.floor(i / (weight.length / rows));
+  const squares = new Float64Array(wanted.length);
+  sum.forEach((value, i) => (squares[group(i)] = (squares[group(i)] ?? 0) + value * value));
+  return sum.map(
+    (value, i) => (value / Math.sqrt(squares[group(i)] ?? NaN)) * (wanted[group(i)] ?? NaN) - (weight[i] ?? 0),
+  );
 }
 
 function valuesOf(delta: Delta): Float64Array {

@@ -66,6 +66,26 @@ describe('death of the worker', () => {
     expect(workers[0]?.terminated).toBe(true);
   });
 
+  it('gives up one that is caught in a loop sooner than one that says it may be blocked', async () => {
+    const start = performance.now();
+    const { darkroom, workers } = setUp(
+      () => fakeWorker(lasts(false), { memory: () => new Promise(() => undefined) }),
+      { timeouts: { silenceMs: 800, freezeMs: 60 } },
+    );
+    const first = refusal(darkroom.imageInference(REQUEST));
+    await untilCalled(() => workers[0], 'run 1');
+    workers[0]?.say(true);
+    expect((await first).message).toMatch(/no sign of life/);
+    expect(performance.now() - start).toBeGreaterThan(700);
+    const begun = performance.now();
+    const second = refusal(darkroom.imageInference(REQUEST));
+    await untilCalled(() => workers[1], 'run 1');
+    workers[1]?.say(true);
+    workers[1]?.say(false);
+    expect((await second).message).toMatch(/no sign of life/);
+    expect(performance.now() - begun).toBeLessThan(700);
+  });
+
   it('leaves a worker alone whose events show that it works', async () => {
     const { darkroom } = setUp(
       () =>

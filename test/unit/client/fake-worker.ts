@@ -1,4 +1,5 @@
 /** @file A worker for tests: speaks the real protocol over a real MessageChannel through comlink, and does what the test says. */
+import { busyNotice } from '../../../src/client/busy-notice.js';
 import * as Comlink from 'comlink';
 import type { WorkerPort } from '../../../src/client/types.js';
 import type {
@@ -15,7 +16,7 @@ import type {
 const FIT: Fit = {
   fits: true,
   reason: 'It needs 4 MB at most.',
-  bytes: { weights: 1e6, activations: 3e6, peak: 4e6, peakInTurn: 4e6 },
+  bytes: { weights: 1e6, activations: 3e6, peak: 4e6, peakInTurn: 4e6, peakTaken: 4e6 },
   available: undefined,
 };
 
@@ -34,6 +35,8 @@ export interface FakeWorker extends WorkerPort {
   readonly tasks: readonly unknown[];
   readonly registered: readonly WireModel[];
   readonly terminated: boolean;
+  /** As a worker does before and after calls that may block it. */
+  say(busy: boolean): void;
   /** As a browser does when the script throws or cannot be loaded (`error`), or a message cannot be read. */
   fire(type: 'error' | 'messageerror', message?: string): void;
 }
@@ -100,6 +103,7 @@ export function fakeWorker(run: FakeRun, overrides: Partial<PipelineWorker> = {}
     get terminated() {
       return terminated;
     },
+    say: (busy) => port2.postMessage(busyNotice(busy)),
     fire: (type, message) =>
       events.dispatchEvent(Object.assign(new Event(type), message === undefined ? {} : { message })),
     postMessage: (message: unknown, transfer?: Transferable[] | StructuredSerializeOptions) =>

@@ -10,7 +10,8 @@ afterEach(() => {
 });
 
 const HOUR_MS = 3_600_000;
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 600_000;
+const FREEZE_MS = 30_000;
 
 /** A heartbeat of a worker that answers or does not. */
 function bench({ answers, isAwaited = true }: { readonly answers: boolean; readonly isAwaited?: boolean }) {
@@ -23,6 +24,7 @@ function bench({ answers, isAwaited = true }: { readonly answers: boolean; reado
       return answers ? Promise.resolve() : new Promise(() => undefined);
     },
     silenceMs: SILENCE_MS,
+    freezeMs: FREEZE_MS,
     onSilence: (ms) => silences.push(ms),
   });
   return { heartbeat, silences, asked: () => asked };
@@ -40,6 +42,28 @@ describe('the heartbeat', () => {
     expect(silences[0]).toBeGreaterThan(SILENCE_MS);
   });
 
+  it('notices one that said it is in no call that may block it much sooner', async () => {
+    const { heartbeat, silences } = bench({ answers: false });
+    heartbeat.busy(false);
+    await vi.advanceTimersByTimeAsync(FREEZE_MS);
+    expect(silences).toEqual([]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(silences[0]).toBeGreaterThan(FREEZE_MS);
+  });
+
+  it('waits for one that said it is in such a call, and counts anew from its end', async () => {
+    const { heartbeat, silences } = bench({ answers: false });
+    for (let call = 0; call < 3; call++) {
+      heartbeat.busy(true);
+      await vi.advanceTimersByTimeAsync(SILENCE_MS - 10_000);
+      heartbeat.busy(false);
+      await vi.advanceTimersByTimeAsync(FREEZE_MS - 10_000);
+    }
+    expect(silences).toEqual([]);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(silences.length).toBeGreaterThan(0);
+  });
+
   it('lets one live that answers when it is asked', async () => {
     const { silences, asked } = bench({ answers: true });
     await vi.advanceTimersByTimeAsync(HOUR_MS);
@@ -51,11 +75,24 @@ describe('the heartbeat', () => {
     ['slept for two hours', 2 * HOUR_MS],
     ['was set back', -2 * HOUR_MS],
   ])('takes no computer that %s for a dead worker', async (_, ms) => {
-    const { silences } = bench({ answers: true });
+    const { heartbeat, silences } = bench({ answers: true });
+    heartbeat.busy(false);
     await vi.advanceTimersByTimeAsync(7_000);
     sleep(ms);
     await vi.advanceTimersByTimeAsync(HOUR_MS);
     expect(silences).toEqual([]);
+  });
+
+  it('gives one the time to answer whose page is looked at once a minute, as browsers do with those in the background', async () => {
+    const { heartbeat, silences, asked } = bench({ answers: false });
+    heartbeat.busy(false);
+    // Timers of such a page run late, and together.
+    for (let minute = 0; minute < 5; minute++) {
+      sleep(55_000);
+      await vi.advanceTimersByTimeAsync(5_000);
+    }
+    expect(silences).toEqual([]);
+    expect(asked()).toBe(1);
   });
 
   it('notices one that did not survive the sleep', async () => {

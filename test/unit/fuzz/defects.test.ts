@@ -6,6 +6,7 @@ import { parseAutoencoderTinyConfig } from '../../../src/models/configs/autoenco
 import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
 import { parseControlNetConfig } from '../../../src/models/configs/controlnet.js';
 import { parseUNetConfig } from '../../../src/models/configs/unet.js';
+import { createT5Tokenizer } from '../../../src/text/t5-tokenizer.js';
 
 describe('configs of a few bytes that ask for millions of layers', () => {
   it.each<readonly [string, () => unknown]>([
@@ -34,5 +35,20 @@ describe('numbers without end in the text of a picture', () => {
   it('are left out: so are 400 digits', () => {
     const text = `a fox\nSteps: ${'9'.repeat(400)}, Sampler: Euler, CFG scale: 7`;
     expect(parseInfotext(text)?.request).toEqual({ positivePrompt: 'a fox', CFGScale: 7, scheduler: 'Euler' });
+  });
+});
+
+describe('added tokens of a T5 tokenizer', () => {
+  it('may have any character in them: a pattern of them is made', () => {
+    const odd = '<-a.b*/[x]^$(c){2}|\\d+?>';
+    const json = {
+      model: { type: 'Unigram', unk_id: 0, vocab: [['<unk>', 0], ['</s>', 0], ['<pad>', 0], ['a', -1]] },
+      added_tokens: [{ content: odd, id: 3 }],
+      pre_tokenizer: { type: 'WhitespaceSplit' },
+    }; // prettier-ignore
+    const vocabulary = { kind: 'tokenizerJson', json } as const;
+    const tokenizer = createT5Tokenizer({ name: 't', vocabulary, config: undefined, specialTokens: undefined });
+    expect(tokenizer.encode(`a ${odd} dd`)).toEqual([3, 3, 0]);
+    expect(tokenizer.encode('<-axb')).not.toContain(4);
   });
 });

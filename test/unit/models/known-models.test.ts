@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { airKey, formatAir, parseAir } from '../../../src/models/air.js';
 import { parseCard } from '../../../src/models/card.js';
 import { hubPlaceOf, parseHubUrl } from '../../../src/models/hub.js';
-import { hubAddress, KNOWN_MODELS, knownByKey, recordOfKnown } from '../../../src/models/known-models.js';
+import { hubAddress, KNOWN_MODELS, knownByKey, knownByPlace, recordOfKnown } from '../../../src/models/known-models.js';
+
+/** The cloud's identifiers of ControlNets for FLUX.1, which are modes of one net. */
+const FLUX_UNION = ['canny', 'tile', 'depth', 'blur', 'pose', 'gray', 'lq'].map(
+  (mode, i) => [`runware:${25 + i}@1`, mode] as const,
+);
 
 /** Identifiers of the text-to-image guide, the API reference and the list of ControlNets, and what each is. */
 const DOCUMENTED = [
@@ -21,7 +26,7 @@ const DOCUMENTED = [
   ['civitai:38784@44795', 'controlnet', 'lllyasviel/control_v11p_sd15_mlsd'],
   ['civitai:38784@44774', 'controlnet', 'lllyasviel/control_v11p_sd15_normalbae'],
   ['runware:20@1', 'controlnet', 'diffusers/controlnet-canny-sdxl-1.0'],
-  ...[25, 26, 27, 28, 29, 30, 31].map((id) => [`runware:${id}@1`, 'elsewhere', undefined] as const),
+  ...FLUX_UNION.map(([air]) => [air, 'controlnet', 'InstantX/FLUX.1-dev-Controlnet-Union'] as const),
 ] as const;
 
 describe('known models', () => {
@@ -53,6 +58,17 @@ describe('known models', () => {
       const air = parseAir(known.air);
       if (air.source === 'huggingface') expect(place).toMatchObject({ ...hubPlaceOf(air), path: place?.path });
     }
+  });
+
+  it('say which mode of a union net they are; its repo alone is of none', () => {
+    const modeOf = (air: string): unknown => {
+      const known = knownByKey(airKey(parseAir(air)));
+      return known && recordOfKnown(known).overrides.unionMode;
+    };
+    expect(FLUX_UNION.map(([air]) => modeOf(air))).toEqual(FLUX_UNION.map(([, mode]) => mode));
+    expect(modeOf('huggingface:InstantX/FLUX.1-dev-Controlnet-Union')).toBeUndefined();
+    const place = { repo: 'InstantX/FLUX.1-dev-Controlnet-Union', revision: 'main', path: undefined };
+    expect(knownByPlace(place)).toMatchObject({ conditioning: 'union' });
   });
 
   it('claim to be verified only where somebody did', () => {

@@ -117,7 +117,8 @@ describe('the buffers of a run', () => {
     const both = { onDevice: new Set(['x', 'y']) };
     const { pool } = runOnPool(EMPTY_POOL, graph, both);
     const other = relus(1, [1000, 4]);
-    expect(runOnPool(pool, other, both).pool.bytes).toBe(pool.bytes + 16000); // nothing was submitted since
+    // The end of a run submits: two blocks of a tiny T5 were traced to take the buffers of one.
+    expect(runOnPool(pool, other, both).pool.bytes).toBe(pool.bytes);
     const back = runOnPool(giveBack(pool, graph, both), other).pool;
     expect(runOnPool(back, other).pool.bytes).toBe(pool.bytes + 16000);
   });

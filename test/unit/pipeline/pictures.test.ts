@@ -10,7 +10,7 @@ import {
   boundedSize,
   fitGuide,
   imageUUIDsOf,
-  loadPicture,
+  loadPictureFile,
   loadTaskPictures,
   type PictureDeps,
 } from '../../../src/pipeline/pictures.js';
@@ -61,12 +61,12 @@ const refusal = (
   input: ImageInput,
   more: { readonly signal?: AbortSignal } = {},
 ): Promise<DarkroomError> =>
-  loadPicture(deps, input, { ...PARAMETER, ...more }).then(
+  loadPictureFile(deps, input, { ...PARAMETER, ...more }).then(
     () => Promise.reject(new Error('was accepted')),
     (error: DarkroomError) => error,
   );
 
-describe('loadPicture', () => {
+describe('loadPictureFile', () => {
   it.each<[string, ImageInput]>([
     ['a data URI', `data:image/png;base64,${base64}`],
     ['a data URI that lies about its type', `data:image/jpeg;base64,${base64}`],
@@ -75,15 +75,15 @@ describe('loadPicture', () => {
     ['a file', new Blob([png])],
     ['a file of another format', new Blob([webp])],
   ])('reads %s', async (_name, input) => {
-    const picture = await loadPicture(offline, input, PARAMETER);
+    const { picture } = await loadPictureFile(offline, input, PARAMETER);
     expect([picture.width, picture.height, Buffer.compare(picture.rgb, raw)]).toEqual([6, 5, 0]);
   });
 
   it('reads an address, and a kept picture by its UUID in any capitals', async () => {
     const deps = depsWith((url) => new Response(url.pathname === '/a.png' ? png : null));
-    expect((await loadPicture(deps, 'https://example.org/a.png', PARAMETER)).rgb).toEqual(raw);
+    expect((await loadPictureFile(deps, 'https://example.org/a.png', PARAMETER)).picture.rgb).toEqual(raw);
     await deps.images.put({ imageUUID: UUID, mime: 'image/png', width: 6, height: 5 }, png);
-    expect((await loadPicture(deps, UUID.toUpperCase(), PARAMETER)).rgb).toEqual(raw);
+    expect((await loadPictureFile(deps, UUID.toUpperCase(), PARAMETER)).picture.rgb).toEqual(raw);
   });
 
   it('names the parameter in every error, and tells what is wrong', async () => {
@@ -98,7 +98,7 @@ describe('loadPicture', () => {
         documentation: 'https://runware.ai/docs/en/image-inference/api-reference#request-controlnet-guideimage',
       },
     ]);
-    const upload = loadPicture(offline, text, { parameter: 'inputImage', taskType: 'controlNetPreprocess' });
+    const upload = loadPictureFile(offline, text, { parameter: 'inputImage', taskType: 'controlNetPreprocess' });
     await expect(upload).rejects.toMatchObject({
       code: 'invalidInputImage',
       error: { documentation: 'https://runware.ai/docs/en/tools/controlnet-preprocess#request-inputimage' },
@@ -190,7 +190,7 @@ describe('the pictures of a task', () => {
         .toBuffer(),
     );
     const { guides } = await loadTaskPictures(offline, taskWith(base64, new Blob([other])), undefined);
-    expect(guides.map(({ width, height }) => [width, height])).toEqual([
+    expect(guides.map(({ picture: { width, height } }) => [width, height])).toEqual([
       [6, 5],
       [5, 6],
     ]);

@@ -13,6 +13,7 @@ export interface Given {
   readonly strength: number;
   readonly scale: number;
   readonly rowNorms?: Float32Array;
+  readonly inputNorms?: Float32Array;
 }
 
 export function matrix(rows: number, columns: number, seed: number): Matrix {
@@ -40,11 +41,14 @@ export const KINDS: Readonly<Record<string, Delta>> = {
 };
 
 export const NORMS = noise(99, ROWS).map((value) => 1.5 + value);
+/** Of a kernel with two places. */
+export const INPUT_NORMS = noise(98, COLUMNS / 2).map((value) => 1.5 + value);
 
 export function change(given: Given, id: string, tensor: string): AppliedChange {
-  const { delta, strength, scale, rowNorms } = given;
-  const read = rowNorms === undefined ? { delta } : { delta, rowNorms };
-  return { id, tensor, strength, scale, rescales: rowNorms !== undefined, read: () => Promise.resolve(read) };
+  const { delta, strength, scale, rowNorms, inputNorms } = given;
+  const read = { delta, ...(rowNorms && { rowNorms }), ...(inputNorms && { inputNorms }) };
+  const rescales = (rowNorms ?? inputNorms) !== undefined;
+  return { id, tensor, strength, scale, rescales, read: () => Promise.resolve(read) };
 }
 
 function multiply({ left, right }: Product): Numbers {
@@ -82,22 +86,24 @@ function deltaOf(delta: Delta): Numbers {
   }
 }
 
-/** Rows of `x` brought to the given norms. */
-function rescale(x: Numbers, norms: Float32Array): Numbers {
-  const columns = x.length / norms.length;
+/** Groups of `x` brought to the given norms. */
+function rescale(x: Numbers, norms: Float32Array, groupOf: (i: number) => number): Numbers {
   return x.map((value, i) => {
-    const row = Math.floor(i / columns);
-    const norm = Math.sqrt(x.slice(row * columns, (row + 1) * columns).reduce((sum, v) => sum + v * v, 0));
-    return ((norms[row] ?? NaN) * value) / norm;
+    const group = groupOf(i);
+    const norm = Math.sqrt(x.reduce((sum, v, at) => sum + (groupOf(at) === group ? v * v : 0), 0));
+    return ((norms[group] ?? NaN) * value) / norm;
   });
 }
 
-/** W + Σ strength·(W'ᵢ − W), where W'ᵢ is W + scale·Δᵢ, with its rows rescaled where the change has norms. */
+/** W + Σ strength·(W'ᵢ − W), where W'ᵢ is W + scale·Δᵢ, with its rows or inputs rescaled where the change has norms. */
 export function changedWeight(base: Float32Array, all: readonly Given[]): Numbers {
   const sum = [...base];
-  for (const { delta, strength, scale, rowNorms } of all) {
+  for (const { delta, strength, scale, rowNorms, inputNorms } of all) {
     const moved = deltaOf(delta).map((value, i) => (base[i] ?? NaN) + scale * value);
-    const target = rowNorms === undefined ? moved : rescale(moved, rowNorms);
+    const ofRow = (i: number): number => Math.floor(i / COLUMNS);
+    const ofInput = (i: number): number => Math.floor((i % COLUMNS) / (COLUMNS / (inputNorms?.length ?? 1)));
+    const byRow = rowNorms === undefined ? moved : rescale(moved, rowNorms, ofRow);
+    const target = inputNorms === undefined ? byRow : rescale(moved, inputNorms, ofInput);
     target.forEach((value, i) => (sum[i] = (sum[i] ?? NaN) + strength * (value - (base[i] ?? NaN))));
   }
   return sum;

@@ -1,0 +1,82 @@
+/** @file What runs inside the page for the tests of floats that are converted on the GPU: every value, against the browser's own conversions. */
+import { createDeviceFloats, type Coding } from '../../src/runtime/device-floats.js';
+import { findAdapter } from '../../src/runtime/device.js';
+import type { FloatType } from '../../src/base/dtype.js';
+
+/** The browser's own float16 (ECMAScript 2025), which is no code of ours. */
+type Float16Maker = new (
+  source: ArrayBuffer | ArrayLike<number>,
+) => ArrayLike<number> & { readonly buffer: ArrayBuffer };
+const Float16 = Reflect.get(globalThis, 'Float16Array') as Float16Maker;
+
+/** The value of 16 bits. */
+const VALUE: Readonly<Record<Coding, (bits: Uint16Array) => ArrayLike<number>>> = {
+  F16: (bits) => new Float16(bits.slice().buffer),
+  BF16: (bits) => new Float32Array(Uint32Array.from(bits, (b) => b << 16).buffer),
+};
+
+export interface FloatsReport {
+  readonly values: number;
+  /** Where the bits are others than they should be; any NaN is as good as another. */
+  readonly wrong: readonly string[];
+  /** What lies before and behind what was written; it was zeros. */
+  readonly around: readonly number[];
+  readonly overflowed: readonly boolean[];
+}
+
+/** Converts `bits` to the middle of a buffer. */
+async function convert(from: Coding, to: FloatType, bits: Uint16Array): Promise<FloatsReport> {
+  const adapter = await findAdapter(navigator.gpu);
+  if (typeof adapter === 'string') throw new Error(adapter);
+  const device = await adapter.requestDevice();
+  const floats = createDeviceFloats(device);
+  const bytes = to === 'float32' ? 4 : 2;
+  const [before, behind] = [6, 5];
+  const size = Math.ceil(((before + bits.length + behind) * bytes) / 4) * 4;
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const buffer = device.createBuffer({ size, usage });
+  const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  const half = 2 * Math.floor(bits.length / 4);
+  floats.write(buffer, before, bits.subarray(0, half), { from, to });
+  floats.write(buffer, before + half, bits.subarray(half), { from, to });
+  const overflowed = [await floats.overflowed(), await floats.overflowed()];
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  const all = to === 'float32' ? new Uint32Array(staging.getMappedRange()) : new Uint16Array(staging.getMappedRange());
+  const wanted = VALUE[from](bits);
+  const wantedBits = new Uint32Array(Float32Array.from(wanted).buffer);
+  const halves = new Uint16Array(new Float16(wanted).buffer);
+  const wrong = [...bits].flatMap((b, i) => {
+    const got = all[before + i] ?? -1;
+    const isNaN = to === 'float32' ? (got & 0x7fffffff) > 0x7f800000 : (got & 0x7fff) > 0x7c00;
+    const right = Number.isNaN(wanted[i]) ? isNaN : got === (to === 'float32' ? wantedBits : halves)[i];
+    return right ? [] : [`${b.toString(16)} → ${got.toString(16)}`];
+  });
+  const around = [...all.slice(0, before), ...all.slice(before + bits.length)];
+  floats.dispose();
+  device.destroy();
+  return { values: bits.length, wrong: wrong.slice(0, 20), around, overflowed };
+}
+
+/** All 65,536 values and one more, so that their number is odd; of bfloat16 → float16 also those alone that fit. */
+async function everyValue(from: Coding, to: FloatType, only: 'all' | 'fitting'): Promise<FloatsReport> {
+  const all = Uint16Array.from({ length: 65537 }, (_, i) => i);
+  const fits = (bits: number): boolean => {
+    const value = Math.abs(VALUE.BF16(Uint16Array.of(bits))[0] ?? 0);
+    return !(value >= 65520 && value < Infinity); // what rounds to 65504 or is no number
+  };
+  return convert(from, to, only === 'all' ? all : all.filter(fits));
+}
+
+/** More values than are sent at a time. */
+async function manyValues(from: Coding, to: FloatType, count: number): Promise<FloatsReport> {
+  return convert(
+    from,
+    to,
+    Uint16Array.from({ length: count }, (_, i) => (i * 40503) & 0x47ff),
+  );
+}
+
+Reflect.set(globalThis, 'floatsPage', { everyValue, manyValues });
