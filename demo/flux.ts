@@ -1,12 +1,12 @@
 /** @file What only FLUX.1 has: where a file takes its other parts from, how its weights are kept, the length of its text, true guidance. */
-import type { ImageInferenceRequest, ModelRegistration } from '../src/index.js';
+import type { ImageInferenceRequest } from '../src/index.js';
 import { addOpeners } from './add-ons/model-field.js';
 import { choose, find } from './dom.js';
-import type { Shelf } from './shelf.js';
+import type { SaidOfModel, Shelf } from './shelf.js';
 
 export type FluxRequest = Pick<ImageInferenceRequest, 'maxSequenceLength' | 'trueCFGScale'>;
 /** What a model is registered with, beside its name and its files. */
-export type FluxDetails = Pick<ModelRegistration, 'companions' | 'overrides'>;
+export type FluxDetails = Pick<SaidOfModel, 'companions' | 'overrides'>;
 
 const BITS = [4, 8] as const;
 

@@ -1,10 +1,13 @@
 /** @file The models that were opened on this page, by what they are for. Each kind has a list of suggestions for the fields that name one. */
-import type { Darkroom, ModelRegistration } from '../src/index.js';
+import type { Darkroom, DarkroomOptions } from '../src/index.js';
 import { find, make } from './dom.js';
 import type { Source } from './open-files.js';
 
 /** What may be said of a model beside its name and its files. */
-export type SaidOfModel = Omit<ModelRegistration, 'air' | 'source'>;
+export type SaidOfModel = Omit<
+  Extract<NonNullable<DarkroomOptions['models']>[string], { readonly source: unknown }>,
+  'source'
+>;
 
 /** `unknown`: opened as a model, but there is none in it. */
 export type Kind = 'model' | 'unknown' | 'refiner' | 'vae' | 'parts' | 'lora' | 'embeddings' | 'controlNet';

@@ -23,7 +23,7 @@ export const SOAK_MODELS: Readonly<Record<string, string>> = {
   'flux-dev-tiny': 'models/flux-dev-tiny',
   'flux-4-bits': 'models/flux-dev-tiny',
   'flux-8-bits': 'models/flux-dev-tiny',
-  'flux-lora': 'models/flux-lora-kohya-all',
+  'flux-lora-kohya-all': 'models/flux-lora-kohya-all',
 };
 
 /** What the weights of some of them are rounded to. */
@@ -151,7 +151,7 @@ function planFlux(random: Random, nth: number): Planned {
     scheduler: random.pick(['Default', 'Euler', 'DPM++ 2M SDE']),
     ...(random.chance(0.3) ? trueGuidance : {}),
     ...(random.chance(0.4) ? { maxSequenceLength: random.pick([16, 64]) } : {}),
-    ...lora(random, ['flux-lora']),
+    ...lora(random, ['flux-lora-kohya-all']),
   };
   return { task, abortAfter: abort(random) };
 }

@@ -1,4 +1,4 @@
-/** @file 16-bit floats of a file → the floats of a buffer, converted on the GPU: half the bytes to send, and nothing for the CPU to do. */
+/** @file Floats of 16 bits in a file → the floats of a buffer, converted on the GPU: half the bytes to send, and nothing for the CPU to do. */
 import type { FloatType } from '../base/dtype.js';
 
 /** How a file writes floats of 16 bits. */

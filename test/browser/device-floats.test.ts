@@ -1,4 +1,4 @@
-/** @file 16-bit floats that the GPU converts, in a real Chromium: every value, any number of them, and nothing beside them. */
+/** @file Floats of 16 bits that the GPU converts, in a real Chromium: every value, any number of them, and nothing beside them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openServedPage, type ServedPage } from '../../scripts/lib/served-page.js';
 import type { FloatsReport } from './device-floats-page.js';
