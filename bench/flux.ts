@@ -28,6 +28,7 @@ import {
 } from './flux-blocks.js';
 import type { FluxBench, openFluxBench } from './flux-page.js';
 import { int4Errors } from './int4-error.js';
+import { loraErrors } from './lora-error.js';
 
 export interface FluxBenchOptions {
   /** Image tokens, and as many of text, that a block is timed with. */
@@ -65,6 +66,8 @@ export async function benchFlux(options: FluxBenchOptions = {}): Promise<readonl
       ...(await streamLines(timer)),
       '',
       ...int4Errors(),
+      '',
+      ...loraErrors(),
     ];
   } finally {
     await timer.dispose();

@@ -40,10 +40,21 @@ export interface WeightFile {
     signal?: AbortSignal,
     onBytes?: OnBytes,
   ): AsyncIterable<FloatArrays[A]>;
+  /**
+   * Where the values are floats of 16 bits that are only to be read one after the other: these bits, in pieces with an even number of values but
+   * for the last. Absent in files that are made up as they are read.
+   */
+  bits?(name: string): HalfBits | undefined;
   /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`, without its scale. @throws missingWeight */
   bytes(name: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
   /** Matrices that were rounded before, which need not be read and rounded again. Absent, or `undefined`: there are none (yet). */
   readonly kept?: KeptMatrices | undefined;
+}
+
+/** Floats as a file has them, in 16 bits. */
+export interface HalfBits {
+  readonly coding: 'F16' | 'BF16';
+  read(signal?: AbortSignal, onBytes?: OnBytes): AsyncIterable<Uint16Array>;
 }
 
 export interface WeightOptions {
@@ -151,6 +162,18 @@ export function viewWeights(name: string, all: WeightTensors, layout: WeightLayo
       readTensorBytes(demand(internal), { where: where(internal), signal, onBytes }),
     pieces: (internal, as, signal, onBytes) =>
       readTensorPieces(demand(internal), as, { where: where(internal), signal, onBytes }),
+    bits(internal) {
+      const tensor = find(internal);
+      if (tensor === undefined) return undefined;
+      const { dtype, scale, swapped, transposed } = tensor;
+      const isPlain = scale === undefined && swapped === undefined && transposed === undefined;
+      if (!isPlain || (dtype !== 'F16' && dtype !== 'BF16')) return undefined;
+      return {
+        coding: dtype,
+        read: (signal, onBytes) =>
+          readTensorPieces({ ...tensor, dtype: 'F16' }, 'float16', { where: where(internal), signal, onBytes }), // as they are
+      };
+    },
     read: async (internal, as, signal, onBytes) =>
       readTensor(demand(internal), as, { where: where(internal), signal, onBytes }),
   };

@@ -91,9 +91,6 @@ export function fluxHintGraph(
 ): Graph {
   return writeGraph('flux_control_hint', options, (net) => {
     const picture = net.image(FLUX_CONTROL_IO.picture, { n: 1, h, w, c: 3 });
-    net.output(
-      FLUX_CONTROL_IO.features,
-      hintEmbedding(net.at('input_hint_block'), picture, HINT_WIDTHS, hintChannels),
-    );
+    net.output(FLUX_CONTROL_IO.features, hintEmbedding(net.at('input_hint_block'), picture, HINT_WIDTHS, hintChannels));
   });
 }

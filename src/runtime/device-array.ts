@@ -4,6 +4,7 @@ import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
 import { createBusy, type Busy } from './busy.js';
+import { createDeviceFloats, type Conversion, type ConversionPipelines } from './device-floats.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
@@ -43,6 +44,8 @@ export interface ArrayStore {
     dtype: FloatType,
     label?: string,
   ): Promise<DeviceArray>;
+  /** For as long as weights are read: the device converts floats of 16 bits itself. Absent on the CPU. */
+  openConverter?(): Converter;
   /**
    * `values` in the place of what `array`, an array of this store of the same size, held: on the GPU in its buffer, for the runs after those
    * that were begun; on the CPU in another array. `array` is not to be used any more.
@@ -52,6 +55,26 @@ export interface ArrayStore {
   settled(): Promise<void>;
   /** Takes over an output that a session left on the device. */
   adopt(output: Tensor, shape: readonly number[], dtype: ArrayType): DeviceArray;
+}
+
+/** Makes arrays of floats that files have in another coding. */
+export interface Converter {
+  /** Whether an array of so many values can be made here. */
+  takes(count: number, dtype: FloatType): boolean;
+  /**
+   * As `storePieces`, of floats of the coding `conversion.from`; pieces but the last have an even number of values.
+   * @throws outOfMemory, and what the pieces throw
+   */
+  store(
+    pieces: AsyncIterable<Uint16Array>,
+    conversion: Conversion,
+    shape: readonly number[],
+    label?: string,
+  ): Promise<DeviceArray>;
+  /** Whether any finite value was too large for float16; waits for the device. */
+  overflowed(): Promise<boolean>;
+  /** Frees what it needed beside the arrays. */
+  dispose(): void;
 }
 
 /** `values` in the type that `dtype` is stored in. */
@@ -122,6 +145,7 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
     };
   };
   const write = createWriter(device, busy);
+  const pipelines: ConversionPipelines = new Map();
   const make = async (
     shape: readonly number[],
     dtype: ArrayType,
@@ -147,6 +171,30 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
         array.dispose();
         throw error;
       }
+    },
+    openConverter() {
+      const floats = createDeviceFloats(device, write, pipelines);
+      return {
+        takes: (count, dtype) => count * BYTES[dtype] <= device.limits.maxStorageBufferBindingSize - 16,
+        async store(pieces, conversion, shape, label = 'array') {
+          const array = await make(shape, conversion.to, label);
+          try {
+            let at = 0;
+            for await (const piece of pieces) {
+              checkRoom(at + piece.length, elementCount(shape), label);
+              await floats.write(array.tensor.gpuBuffer, at, piece, conversion);
+              at += piece.length;
+            }
+            checkCount(at, shape, label);
+            return array;
+          } catch (error) {
+            array.dispose();
+            throw error;
+          }
+        },
+        overflowed: () => floats.overflowed(),
+        dispose: () => floats.dispose(),
+      };
     },
     refill(array, values) {
       checkCount(values.length, array.shape, 'refill');

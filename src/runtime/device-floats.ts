@@ -15,7 +15,7 @@ export interface DeviceFloats {
    * Converts the floats of `bits` into `buffer`, from its value `at` on. Bit for bit what `base/half.ts` gives, but that NaNs keep their
    * fractions. `at`, and but for the last piece the number of values, are even.
    */
-  write(buffer: GPUBuffer, at: number, bits: Uint16Array, conversion: Conversion): void;
+  write(buffer: GPUBuffer, at: number, bits: Uint16Array, conversion: Conversion): Promise<void>;
   /** Whether a finite value was too large for float16 since this was last asked; waits for what was written. */
   overflowed(): Promise<boolean>;
   dispose(): void;
@@ -25,10 +25,20 @@ export interface DeviceFloats {
 export const CHUNK_VALUES = 1 << 21;
 const WORKGROUP = 256;
 
-/** Makes its pipelines and buffers when they are first needed. */
-export function createDeviceFloats(device: GPUDevice): DeviceFloats {
+/** Programs that were compiled for a device, by conversion. */
+export type ConversionPipelines = Map<string, GPUComputePipeline>;
+
+/**
+ * Makes its buffers when they are first needed.
+ * @param send writes bytes, a multiple of 4, into a buffer
+ * @param pipelines those of this device, which outlive this
+ */
+export function createDeviceFloats(
+  device: GPUDevice,
+  send: (buffer: GPUBuffer, at: number, bytes: Uint8Array) => Promise<void>,
+  pipelines: ConversionPipelines = new Map(),
+): DeviceFloats {
   const { STORAGE, COPY_DST, COPY_SRC, UNIFORM, MAP_READ } = GPUBufferUsage;
-  const pipelines = new Map<string, GPUComputePipeline>();
   const made: GPUBuffer[] = [];
   let shared: Readonly<Record<'bits' | 'place' | 'flag', GPUBuffer>> | undefined;
   const create = (label: string, size: number, usage: number): GPUBuffer => {
@@ -53,15 +63,15 @@ export function createDeviceFloats(device: GPUDevice): DeviceFloats {
   };
 
   return {
-    write(buffer, at, values, conversion) {
+    async write(buffer, at, values, conversion) {
       const { bits, place, flag } = buffers();
       const pipeline = pipelineOf(conversion);
       for (let done = 0; done < values.length; done += CHUNK_VALUES) {
         const chunk = values.subarray(done, done + CHUNK_VALUES);
         const words = Math.ceil(chunk.length / 2);
         const sent = evenly(chunk);
-        device.queue.writeBuffer(bits, 0, sent.buffer, sent.byteOffset, sent.byteLength);
-        device.queue.writeBuffer(place, 0, Uint32Array.of(at + done, words, chunk.length, 0));
+        await send(bits, 0, new Uint8Array(sent.buffer, sent.byteOffset, sent.byteLength));
+        await send(place, 0, new Uint8Array(Uint32Array.of(at + done, words, chunk.length, 0).buffer));
         const group = device.createBindGroup({
           layout: pipeline.getBindGroupLayout(0),
           entries: [bits, buffer, place, ...(conversion.to === 'float16' ? [flag] : [])].map((resource, binding) => ({

@@ -8,6 +8,7 @@ import { fail } from '../base/errors.js';
 import { float32ToFloat16 } from '../base/half.js';
 import type { PackingFormat } from '../base/packed-matrix.js';
 import type { Weight } from '../onnx/types.js';
+import type { Conversion } from './device-floats.js';
 import { toStored, type ArrayType, type Stored, type StoredFloats } from './device-array.js';
 
 export interface ReadOptions {
@@ -107,6 +108,22 @@ export async function* readPieces(
   }
   checkShape(file, name, weight);
   yield* file.pieces(name, weightType(weight), options.signal, options.onBytes);
+}
+
+/** Floats of 16 bits in another coding than the graph's. */
+export interface ReadBits {
+  readonly conversion: Conversion;
+  readonly pieces: AsyncIterable<Uint16Array>;
+}
+
+/** The values of a weight as the file has them, in pieces, where the device can convert them; `undefined` where they have to be read. @throws as {@link readWeight} */
+export function readBits(file: WeightFile, weight: Weight, { signal, onBytes }: ReadOptions): ReadBits | undefined {
+  const [name = '', ...rest] = weight.tensors;
+  const found = rest.length === 0 ? file.bits?.(name) : undefined;
+  const to = weightType(weight);
+  if (found === undefined || (found.coding === 'F16' && to === 'float16')) return undefined;
+  checkShape(file, name, weight);
+  return { conversion: { from: found.coding, to }, pieces: found.read(signal, onBytes) };
 }
 
 /** What a weight is kept in on the device. */

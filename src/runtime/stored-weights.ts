@@ -1,9 +1,21 @@
 /** @file The weights of one file as they were read: in arrays on the device, or, where sessions hold them as constants, kept for the next session. */
 import type { WeightFile } from '../assets/weights.js';
+import { elementCount } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import type { Weight } from '../onnx/types.js';
 import type { ArrayStore, DeviceArray, Stored } from './device-array.js';
-import { arrayType, readPieces, readWeight, readWeights, weightType, type ReadOptions } from './read-weight.js';
+import {
+  arrayType,
+  readBits,
+  readPieces,
+  readWeight,
+  readWeights,
+  weightType,
+  type ReadOptions,
+} from './read-weight.js';
+
+/** Of fewer, sending the program takes longer than converting them here. */
+const CONVERTED_VALUES = 1 << 16;
 
 /** One weight, in one type. */
 export interface StoredWeight {
@@ -42,10 +54,45 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
     room = 'exhausted';
     return kept;
   };
-  const loadFloats = async (stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array> =>
+  const loadConstant = async (stored: StoredWeight, options: ReadOptions): Promise<Blob | Uint8Array> =>
     room === 'enough'
       ? keep(stored, readPieces(file, stored.weight, options))
       : bytesOf(await readWeight(file, stored.weight, options));
+
+  /** Large ones in another coding are converted by the device, where it can. */
+  const loadFloats = async (weights: readonly StoredWeight[], options: ReadOptions): Promise<void> => {
+    const converter = arrays.openConverter?.();
+    const converted: StoredWeight[] = [];
+    try {
+      for (const stored of weights) {
+        const { weight } = stored;
+        const { name, value } = weight;
+        const count = elementCount(value.shape);
+        const fits = count >= CONVERTED_VALUES && converter?.takes(count, weightType(weight)) === true;
+        const bits = fits ? readBits(file, weight, options) : undefined;
+        if (bits !== undefined && converter !== undefined) {
+          stored.base = await converter.store(bits.pieces, bits.conversion, value.shape, name);
+          converted.push(stored);
+        } else {
+          const pieces = readPieces(file, weight, options);
+          stored.base = await arrays.storePieces(pieces, value.shape, weightType(weight), name);
+        }
+      }
+      if ((await converter?.overflowed()) === true) await refuse(converted, options);
+    } finally {
+      converter?.dispose();
+    }
+  };
+
+  /** Among these is a weight with a value that float16 cannot hold: it is found by reading. @throws invalidModelFile */
+  const refuse = async (weights: readonly StoredWeight[], options: ReadOptions): Promise<void> => {
+    for (const stored of weights) {
+      stored.base?.dispose();
+      stored.base = undefined;
+    }
+    for (const { weight } of weights) await readWeight(file, weight, options);
+    throw fail('internalError', `${file.name}: a weight does not fit into float16, and none was found that does not.`);
+  };
 
   return {
     of(weight) {
@@ -65,11 +112,10 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       for (const stored of absent)
         if (stored.blob !== undefined) await store(stored, await valuesOf(stored.weight, stored.blob));
       const unread = absent.filter(({ base }) => base === undefined);
-      for (const stored of unread.filter(({ weight }) => weight.packed === undefined)) {
-        const { name, value } = stored.weight;
-        const pieces = readPieces(file, stored.weight, options);
-        stored.base = await arrays.storePieces(pieces, value.shape, weightType(stored.weight), name);
-      }
+      await loadFloats(
+        unread.filter(({ weight }) => weight.packed === undefined),
+        options,
+      );
       const packed = unread.filter(({ weight }) => weight.packed !== undefined);
       for await (const [stored, values] of readWeights(file, packed, options)) await store(stored, values);
     },
@@ -77,7 +123,7 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       const loaded = new Map<StoredWeight, Blob | Uint8Array>();
       for (const stored of weights) {
         if (stored.blob !== undefined) loaded.set(stored, stored.blob);
-        else if (stored.weight.packed === undefined) loaded.set(stored, await loadFloats(stored, options));
+        else if (stored.weight.packed === undefined) loaded.set(stored, await loadConstant(stored, options));
       }
       const packed = weights.filter((stored) => !loaded.has(stored));
       for await (const [stored, values] of readWeights(file, packed, options))

@@ -29,7 +29,10 @@ async function convert(from: Coding, to: FloatType, bits: Uint16Array): Promise<
   const adapter = await findAdapter(navigator.gpu);
   if (typeof adapter === 'string') throw new Error(adapter);
   const device = await adapter.requestDevice();
-  const floats = createDeviceFloats(device);
+  const floats = createDeviceFloats(device, (target, at, sent) => {
+    device.queue.writeBuffer(target, at, sent.slice());
+    return Promise.resolve();
+  });
   const bytes = to === 'float32' ? 4 : 2;
   const [before, behind] = [6, 5];
   const size = Math.ceil(((before + bits.length + behind) * bytes) / 4) * 4;
@@ -37,8 +40,8 @@ async function convert(from: Coding, to: FloatType, bits: Uint16Array): Promise<
   const buffer = device.createBuffer({ size, usage });
   const staging = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
   const half = 2 * Math.floor(bits.length / 4);
-  floats.write(buffer, before, bits.subarray(0, half), { from, to });
-  floats.write(buffer, before + half, bits.subarray(half), { from, to });
+  await floats.write(buffer, before, bits.subarray(0, half), { from, to });
+  await floats.write(buffer, before + half, bits.subarray(half), { from, to });
   const overflowed = [await floats.overflowed(), await floats.overflowed()];
   const encoder = device.createCommandEncoder();
   encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);

@@ -94,8 +94,8 @@ function withModes({ request, oracle }: GoldenCase): Readonly<Record<string, unk
   const said = oracle?.call?.control_mode;
   if (!Array.isArray(controlNet) || said === undefined || said === null) return request;
   const modes = typeof said === 'number' ? [said] : said;
-  const entries = controlNet.map((entry: unknown, i) => ({
-    ...Object(entry),
+  const entries = controlNet.map((entry: unknown, i): object => ({
+    ...(Object(entry) as object),
     ...(typeof modes[i] === 'number' ? { unionMode: modes[i] } : {}),
   }));
   return { ...request, controlNet: entries };

@@ -182,8 +182,7 @@ describe.each(['input', 'session'] as const)('a matrix of four bits, with consta
       await bank.adapt(changes.map(change));
       await expect(small.run({ x })).rejects.toMatchObject(refused);
     }
-    const { rank: _, ...unknown } = change({ ...A, id: 'of unknown rank' });
-    await bank.adapt([unknown]);
+    await bank.adapt([{ ...change({ ...A, id: 'of unknown rank' }), rank: undefined }]);
     await expect(small.run({ x })).rejects.toMatchObject(refused);
     await bank.adapt([{ ...change({ ...A, id: 'rescaling' }), rescales: true }]);
     await expect(small.run({ x })).rejects.toMatchObject(refused);

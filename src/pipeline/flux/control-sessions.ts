@@ -89,12 +89,13 @@ export interface ControlSessions extends Owned, BlockSessions {
 
 /** @param resident whether the blocks' weights stay on the device */
 export function loadControlNet(
-  { file, load }: FluxControlNet,
+  net: FluxControlNet,
   key: string,
   graphs: ControlGraphs,
   resident: boolean,
   run: LoadRun,
 ): Promise<ControlSessions> {
+  const { file } = net;
   const { image, join, residual } = graphs;
   const kinds = ['double', 'single'] as const;
   const bytes = kinds.reduce(
@@ -104,7 +105,7 @@ export function loadControlNet(
       fileBytes(file, residual[kind].graph, residual[kind].prefixes),
     fileBytes(file, image),
   );
-  return load(
+  return net.load(
     `${key}${resident ? '' : ' in turn'}`,
     bytes,
     async (bank, reading) => {
@@ -113,14 +114,14 @@ export function loadControlNet(
         double: () => makeKind(bank, reading, graphs.double, residual.double, resident),
         single: () => makeKind(bank, reading, graphs.single, residual.single, resident, join),
       });
-      const { double, single, dispose } = made;
+      const { double, single } = made;
       return {
         image: embed,
         double: double.blocks,
         join: single.join,
         single: single.blocks,
         residual: { double: double.residual, single: single.residual },
-        dispose,
+        dispose: () => made.dispose(),
       };
     },
     run,

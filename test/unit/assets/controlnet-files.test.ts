@@ -205,11 +205,6 @@ describe('what else a file can be', () => {
       ['controlnet_cond_embedding.conv_in.weight', 'down_blocks.0.base_to_ctrl.0.weight'],
       'a ControlNet-XS',
     ],
-    [
-      'a FLUX net',
-      ['controlnet_x_embedder.weight', 'controlnet_blocks.0.weight', 'transformer_blocks.0.norm1.linear.weight'],
-      'FLUX.1',
-    ],
     ['an SD 3 net', ['pos_embed.proj.weight', 'controlnet_blocks.0.weight'], 'Stable Diffusion 3'],
     [
       'another transformer’s',
@@ -224,6 +219,22 @@ describe('what else a file can be', () => {
     const found = await problem(memoryTree('m', { 'x.safetensors': file }));
     expect(found).toMatchObject({ code: 'unsupportedModel', parameter: 'controlNet.model' });
     expect(found.message).toContain(what);
+  });
+
+  it('a net for FLUX.1 that is incomplete, or does not say how the guide comes in', async () => {
+    const names = [
+      'controlnet_x_embedder.weight',
+      'controlnet_blocks.0.weight',
+      'transformer_blocks.0.norm1.linear.weight',
+    ];
+    const file = safetensors(Object.fromEntries(names.map((name) => [name, EMPTY])));
+    const part = await problem(memoryTree('m', { 'x.safetensors': file }));
+    expect(part).toMatchObject({ code: 'invalidModelFile' });
+    expect(part.message).toContain('incomplete');
+    const blocks = ['controlnet_blocks.0.weight', 'double_blocks.0.img_attn.qkv.weight'];
+    const blind = safetensors(Object.fromEntries(blocks.map((name) => [name, EMPTY])));
+    const found = await problem(memoryTree('m', { 'x.safetensors': blind }));
+    expect(found).toMatchObject({ code: 'invalidModelFile', parameter: 'controlNet.model' });
   });
 
   it('a checkpoint', async () => {

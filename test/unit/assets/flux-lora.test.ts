@@ -243,11 +243,99 @@ describe('other forms of a fused matrix', () => {
     }
   });
 
+  it('DoRA with a norm per input says nothing of one layer’s rows alone, and is refused; of a matrix of its own it is read', async () => {
+    const factors = (layer: string, rows: number): Readonly<Record<string, Stored>> => ({
+      [`${layer}.lora_up.weight`]: matrix(rows, 2, 5),
+      [`${layer}.lora_down.weight`]: matrix(2, 64, 6),
+      [`${layer}.dora_scale`]: matrix(1, 64, 7),
+    });
+    const problem = await problemOf(() => changesOf(factors('lora_unet_double_blocks_0_img_attn_qkv', 192)));
+    expect(problem).toMatchObject({ code: 'unsupportedModel', parameter: 'lora' });
+    expect(problem.message).toContain('a norm per input');
+    const own = await changesOf(factors('lora_unet_double_blocks_0_img_attn_proj', 64));
+    const [change] = own.changes.get('transformer') ?? [];
+    expect(change?.rescales).toBe(true);
+    expect((await change?.read())?.inputNorms).toEqual(valuesIn(matrix(1, 64, 7)));
+  });
+
+  it('has the rank of the product that it is, in all its layers; where it is none, no rank', async () => {
+    const ranksOf = async (tensors: Readonly<Record<string, Stored>>) =>
+      (await changesOf(tensors)).changes.get('transformer')?.map(({ rank }) => rank);
+    const layer = 'lora_unet_double_blocks_0_img_attn_qkv';
+    const lora2 = { [`${layer}.lora_up.weight`]: matrix(192, 2, 1), [`${layer}.lora_down.weight`]: matrix(2, 64, 2) };
+    expect(await ranksOf(lora2)).toEqual([2, 2, 2]);
+    const loha = {
+      [`${layer}.hada_w1_a`]: matrix(192, 3, 1),
+      [`${layer}.hada_w1_b`]: matrix(3, 64, 2),
+      [`${layer}.hada_w2_a`]: matrix(192, 5, 3),
+      [`${layer}.hada_w2_b`]: matrix(5, 64, 4),
+    };
+    expect(await ranksOf(loha)).toEqual([15, 15, 15]);
+    expect(await ranksOf({ [`${SINGLE}.lokr_w1`]: matrix(7, 4, 1), [`${SINGLE}.lokr_w2`]: matrix(64, 16, 2) })).toEqual(
+      [undefined, undefined, undefined, undefined],
+    );
+  });
+
   it('of another height are refused', async () => {
     const layer = 'lora_unet_double_blocks_0_img_attn_qkv';
     const wrong = { [`${layer}.lora_up.weight`]: matrix(64, 2, 1), [`${layer}.lora_down.weight`]: matrix(2, 64, 2) };
     const problem = await problemOf(() => changesOf(wrong));
     expect(problem.code).toBe('incompatibleLora');
     expect(problem.message).toContain('to_q.weight of this model and its neighbours are [192, 64]');
+  });
+});
+
+describe('keys of T5, which diffusers does not load', () => {
+  /** A layer of rank 1 of numbers that do not matter. */
+  const layer = (address: string, down = 'lora_down', up = 'lora_up'): Readonly<Record<string, Stored>> => ({
+    [`${address}.${down}.weight`]: { dtype: 'F32', shape: [1, 64], bytes: float32Bytes(Array<number>(64).fill(1)) },
+    [`${address}.${up}.weight`]: { dtype: 'F32', shape: [64, 1], bytes: float32Bytes(Array<number>(64).fill(1)) },
+  });
+  const changesOf = async (tensors: Readonly<Record<string, Stored>>): Promise<LoraChanges> =>
+    (await openLora(memoryTree('x', { 'x.safetensors': safetensors(tensors) }))).changesFor([model]);
+  const TRANSFORMER = layer('lora_unet_double_blocks_0_img_attn_proj');
+
+  it.each([
+    ['lora_te3_encoder_block_0_layer_0_SelfAttention_q', 'lora_te3_encoder_block_1_layer_1_DenseReluDense_wi_0'],
+    ['lora_te2_encoder_block_23_layer_0_SelfAttention_o', 'lora_te2_encoder_final_layer_norm'],
+    [
+      'text_encoder_2.encoder.block.0.layer.0.SelfAttention.q',
+      'text_encoder_2.base_model.model.encoder.block.0.layer.1.DenseReluDense.wo',
+    ],
+    [
+      'text_encoders.t5xxl.transformer.encoder.block.3.layer.0.SelfAttention.k',
+      'text_encoders.t5xxl.transformer.shared',
+    ],
+  ])('have no effect, and a warning says whose they are: %s', async (first, second) => {
+    const found = await changesOf({ ...TRANSFORMER, ...layer(first), ...layer(second) });
+    expect(found.changes.get('transformer')?.map(({ tensor }) => tensor)).toEqual([
+      'transformer_blocks.0.attn.to_out.0.weight',
+    ]);
+    // Though they are most of the file, it fits the model.
+    expect(found.unmatched).toEqual([]);
+    expect(found.warning).toMatch(
+      /^4 of 6 keys of x\/x\.safetensors are for T5 and have no effect.*as in diffusers: "/,
+    );
+    expect(found.warning).toContain(first);
+  });
+
+  it('are told apart from those that belong nowhere', async () => {
+    const found = await changesOf({
+      ...TRANSFORMER,
+      ...layer('lora_unet_double_blocks_1_img_attn_proj'),
+      ...layer('lora_te3_encoder_block_0_layer_0_SelfAttention_q'),
+      ...layer('lora_te3_somewhere_else'),
+    });
+    expect(found.unmatched).toHaveLength(2);
+    expect(found.warning?.split('\n')).toEqual([
+      expect.stringContaining('2 of 8 keys of x/x.safetensors do not belong to this model: "lora_te3_somewhere_else'),
+      expect.stringContaining('2 of 8 keys of x/x.safetensors are for T5'),
+    ]);
+  });
+
+  it('alone are no LoRA of this model', async () => {
+    const problem = await problemOf(() => changesOf(layer('lora_te3_encoder_block_0_layer_0_SelfAttention_q')));
+    expect(problem).toMatchObject({ code: 'incompatibleLora' });
+    expect(problem.message).toContain('it changes T5 alone');
   });
 });

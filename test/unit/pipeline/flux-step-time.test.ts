@@ -221,9 +221,9 @@ describe('the blocks themselves', () => {
 describe('a pace', () => {
   it('counts the time between two ends where a device is given runs ahead', () => {
     const pace = createPace(() => 0);
-    const { ran } = pace.watch('image', 100);
+    const watch = pace.watch('image', 100);
     // Given at 0, 1 and 2 ms; done at 50, 100 and 150.
-    [50, 100, 150].forEach((to, i) => ran(i, to));
+    [50, 100, 150].forEach((to, i) => watch.ran(i, to));
     expect(pace.rates('image').flopsPerSecond).toBeCloseTo(100 / 0.05, 6);
   });
 
