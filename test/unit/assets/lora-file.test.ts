@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { openLora } from '../../../src/assets/lora-file.js';
 import { addedBy, changedBy, digest, distance, GOLDEN, openTinyModel, readGolden } from './lora-support.js';
-import { folderTree, problemOf } from './support.js';
+import { folderTree } from './support.js';
 
 type Digests = Readonly<Record<string, readonly number[]>>;
 
