@@ -1,6 +1,6 @@
 /**
- * @file Pictures in another size, to the bit as Pillow's `Image.resize` does it for 8-bit channels: two passes, across and then down, with
- * weights in fixed point (https://github.com/python-pillow/Pillow/blob/12.0.0/src/libImaging/Resample.c). Pure; imports only pictures.
+ * @file Pictures in another size, to the bit as Pillow 13's `Image.resize` does it for 8-bit channels: two passes, across and down, with weights in
+ * fixed point (https://github.com/python-pillow/Pillow/blob/13.0.0/src/libImaging/Resample.c). Pure; imports only pictures.
  */
 import { fail } from '../base/errors.js';
 import type { RgbPicture } from './pixels.js';
@@ -56,8 +56,18 @@ export function resize(picture: RgbPicture, width: number, height: number, filte
     throw fail('internalError', `A picture cannot be resized to ${width}×${height}: expected sides of at least 1.`);
   }
   const kernel = KERNELS[filter];
-  const across = width === picture.width ? picture : resizeAcross(picture, width, kernel);
-  return height === across.height ? across : resizeDown(across, height, kernel);
+  const across = (from: RgbPicture): RgbPicture => (width === from.width ? from : resizeAcross(from, width, kernel));
+  const down = (from: RgbPicture): RgbPicture => (height === from.height ? from : resizeDown(from, height, kernel));
+  return isDownFirst(picture, width, height) ? across(down(picture)) : down(across(picture));
+}
+
+/**
+ * Which pass comes first tells in the last bits, since there are 8 between them: where the height loses more than twice what the width does, it is
+ * the one that makes the picture smaller (https://github.com/python-pillow/Pillow/pull/9549, in Pillow since 13.0).
+ */
+function isDownFirst(from: RgbPicture, width: number, height: number): boolean {
+  const lost = from.height - height;
+  return lost > 0 && lost > 2 * (from.width - width);
 }
 
 function resizeAcross({ width, height, rgb }: RgbPicture, newWidth: number, kernel: Kernel): RgbPicture {

@@ -18,9 +18,8 @@ export interface Plane {
  * - `linear`, `cubic` (a = −0.75): torch's `interpolate(align_corners=False)` and OpenCV's INTER_LINEAR, INTER_CUBIC. The border repeats.
  * - `corners`: bilinear, the outermost samples stay where they are (torch `align_corners=True`).
  * - `area`: the mean of what a new pixel covers, OpenCV's INTER_AREA when it gets smaller.
- * - `smooth`: cubic (a = −0.5), widened when it gets smaller, Pillow's BICUBIC.
  */
-export type Filter = 'linear' | 'cubic' | 'corners' | 'area' | 'smooth';
+export type Filter = 'linear' | 'cubic' | 'corners' | 'area';
 
 /** Which old samples make a new one, and their weights. */
 export interface Taps {
@@ -65,16 +64,6 @@ function tapsOf(filter: Filter, from: number, to: number, i: number): Taps {
         Array.from({ length: Math.ceil(b) - first }, (_, k) => overlap(a, b, first + k)),
       );
     }
-    case 'smooth': {
-      const widen = Math.max(1, scale);
-      const middle = (i + 0.5) * scale;
-      const first = Math.max(0, Math.trunc(middle - 2 * widen + 0.5));
-      const end = Math.min(from, Math.trunc(middle + 2 * widen + 0.5));
-      return normalised(
-        first,
-        Array.from({ length: end - first }, (_, k) => cubic((first + k - middle + 0.5) / widen, -0.5)),
-      );
-    }
     default:
       return filter satisfies never;
   }
@@ -105,36 +94,6 @@ function normalised(first: number, weights: readonly number[]): Taps {
 export function resample(plane: Plane, width: number, height: number, filter: Filter): Plane {
   checkSize(width, height);
   return alongColumns(alongRows(plane, tapTable(filter, plane.width, width)), tapTable(filter, plane.height, height));
-}
-
-/**
- * The picture at another size through Pillow's `Image.resize(size, BICUBIC)`, bit by bit: weights in fixed point of 22 bits, rows rounded
- * to 8 bits before columns (https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.resize).
- */
-export function resizeSmooth(picture: RgbPicture, width: number, height: number): RgbPicture {
-  checkSize(width, height);
-  const plane = { ...picture, channels: 3, values: new Float64Array(picture.rgb) };
-  const wide = width === picture.width ? plane : fixed(alongRows(plane, fixedTaps(picture.width, width)));
-  const done = height === picture.height ? wide : fixed(alongColumns(wide, fixedTaps(picture.height, height)));
-  return { width, height, rgb: new Uint8Array(done.values) };
-}
-
-const FIXED_POINT = 2 ** 22;
-
-function fixedTaps(from: number, to: number): readonly Taps[] {
-  const round = (x: number): number => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
-  return tapTable('smooth', from, to).map(({ first, weights }) => ({
-    first,
-    weights: weights.map((weight) => round(weight * FIXED_POINT)),
-  }));
-}
-
-/** Sums in fixed point → 0…255. */
-function fixed(plane: Plane): Plane {
-  const values = plane.values.map((sum) =>
-    Math.min(255, Math.max(0, Math.floor((sum + FIXED_POINT / 2) / FIXED_POINT))),
-  );
-  return { ...plane, values };
 }
 
 function tapTable(filter: Filter, from: number, to: number): readonly Taps[] {

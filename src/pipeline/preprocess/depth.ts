@@ -2,7 +2,8 @@
 import { DEPTH_IO, depthAnythingGraph } from '../../graphs/depth-anything.js';
 import type { WeightFile } from '../../assets/weights.js';
 import type { RgbPicture } from '../../image/pixels.js';
-import { resample, resizeSmooth } from '../../image/preprocess/resample.js';
+import { resample } from '../../image/preprocess/resample.js';
+import { resize } from '../../image/resize.js';
 import {
   parseDepthAnythingConfig,
   parseDepthInputConfig,
@@ -24,7 +25,7 @@ export async function depth(picture: RgbPicture, context: NeuralContext): Promis
   );
   const { patchSize } = config.backbone;
   const { width, height } = inputSize(picture, reading, patchSize);
-  const input = toInput(runtime.dialect, resizeSmooth(picture, width, height), {
+  const input = toInput(runtime.dialect, resize(picture, width, height, 'bicubic'), {
     mean: reading.mean.map((value) => 255 * value),
     std: reading.std.map((value) => 255 * value),
   });

@@ -7,7 +7,9 @@ from PIL import Image
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC,
            "bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 SIZES = [((37, 29), (50, 41)), ((37, 29), (16, 12)), ((37, 29), (37, 8)), ((37, 29), (11, 29)), ((40, 40), (20, 20)),
-         ((5, 3), (24, 17)), ((1, 1), (7, 5)), ((60, 41), (32, 24)), ((60, 41), (1, 1)), ((12, 12), (12, 12))]
+         ((5, 3), (24, 17)), ((1, 1), (7, 5)), ((60, 41), (32, 24)), ((60, 41), (1, 1)), ((12, 12), (12, 12)),
+         # since Pillow 13 these are resized down first, then across; the last one still the other way round
+         ((20, 30), (18, 12)), ((20, 30), (26, 12)), ((20, 30), (11, 12))]
 
 def source(width, height):
     """Noise, hard edges and a ramp: overshoot at both ends of the range."""

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { blur, tile } from '../../../../src/image/preprocess/blur.js';
 import { gray } from '../../../../src/image/preprocess/gray.js';
-import { resample, resizeSmooth, type Filter } from '../../../../src/image/preprocess/resample.js';
+import { resample, type Filter } from '../../../../src/image/preprocess/resample.js';
+import { resize } from '../../../../src/image/resize.js';
 import { scribble } from '../../../../src/image/preprocess/scribble.js';
 import { shuffle } from '../../../../src/image/preprocess/shuffle.js';
 import { fromGray } from '../../../../src/image/preprocess/gray.js';
@@ -77,7 +78,10 @@ describe('resampling', async () => {
     [1, 1],
   ])("smooth to %d×%d: Pillow's BICUBIC, every pixel", async (width, height) =>
     expect(
-      differences(resizeSmooth(picture, width, height), await readPicture(FOLDER, `smooth.${width}x${height}.png`)),
+      differences(
+        resize(picture, width, height, 'bicubic'),
+        await readPicture(FOLDER, `smooth.${width}x${height}.png`),
+      ),
     ).toEqual({}),
   );
 
@@ -92,6 +96,6 @@ describe('resampling', async () => {
   });
 
   it('refuses sizes that are none', () => {
-    expect(() => resizeSmooth(picture, 0, 5)).toThrow('0×5');
+    expect(() => resize(picture, 0, 5, 'bicubic')).toThrow('0×5');
   });
 });
