@@ -5,7 +5,14 @@ import { fail, throwIfAborted } from '../base/errors.js';
 import { readChanges } from './change-factors.js';
 import type { Lock } from './lock.js';
 import { floatsOnly } from './device-array.js';
-import { createMerger, readyChange, type Merger, type ReadyChange } from './merge.js';
+import {
+  createFactorArrays,
+  createMerger,
+  readyChange,
+  type FactorArrays,
+  type Merger,
+  type ReadyChange,
+} from './merge.js';
 import type { SessionContext } from './session.js';
 import { restore, type StoredWeight } from './stored-weights.js';
 
@@ -51,27 +58,38 @@ export async function applyChanges(
   if (rest.length === 0) return;
   await context.lock(async () => {
     const merger = createMerger({ ...context, lock: atOnce });
-    const prepare = ({ stored, wanted }: Stale): Promise<ReadyChange> => readyFor(context, stored, wanted, signal);
+    const factors = createFactorArrays(context.arrays);
+    /** While one is computed, the next few are read and sent: each answer of the GPU's process takes its time. */
+    const coming: { readonly stale: Stale; readonly ready: Promise<ReadyChange> }[] = [];
+    const prepare = (stale: Stale): void => {
+      const ready = readyFor(context, factors, stale, signal);
+      ready.catch(() => undefined); // told in its turn
+      coming.push({ stale, ready });
+    };
     try {
-      // While one is computed, the next is read and sent.
-      let [coming] = rest.slice(0, 1).map(prepare);
-      for (const [i, stale] of rest.entries()) {
-        const ready = coming;
-        [coming] = rest.slice(i + 1, i + 2).map(prepare);
-        coming?.catch(() => undefined); // told in its turn
+      rest.slice(0, AHEAD).forEach(prepare);
+      for (let i = AHEAD; ; i++) {
+        const next = coming.shift();
+        if (next === undefined) break;
+        rest.slice(i, i + 1).forEach(prepare);
         try {
-          if (ready !== undefined) await changeWeight(merger, stale, await ready, signal);
+          await changeWeight(merger, factors, next.stale, await next.ready, signal);
         } catch (error) {
-          restore(stale.stored);
-          await coming?.then((next) => discard(next, rest[i + 1]?.stored)).catch(() => undefined);
+          restore(next.stale.stored);
           throw error;
         }
       }
     } finally {
+      for (const { stale, ready } of coming)
+        await ready.then((made) => discard(made, stale.stored)).catch(() => undefined);
+      factors.dispose();
       await merger.dispose();
     }
   });
 }
+
+/** Weights that are made ready while one is computed; for each its factors are held twice. */
+const AHEAD = 4;
 
 /** For work that holds the lock already. */
 const atOnce: Lock = (work) => work();
@@ -89,8 +107,8 @@ interface Stale {
 
 async function readyFor(
   { arrays }: SessionContext,
-  { weight, base, changed }: StoredWeight,
-  wanted: readonly AppliedChange[],
+  factors: FactorArrays,
+  { stored: { weight, base, changed }, wanted }: Stale,
   signal: AbortSignal | undefined,
 ): Promise<ReadyChange> {
   throwIfAborted(signal);
@@ -99,11 +117,12 @@ async function readyFor(
   const [rows = 1, ...more] = weight.value.shape;
   const size = { rows, columns: more.reduce((product, count) => product * count, 1) };
   const plan = await readChanges(weight.name, size, wanted, floatsOnly(base.dtype), signal);
-  return readyChange(arrays, plan, base, changed, `${weight.name} changed`);
+  return readyChange(arrays, factors, plan, base, changed, `${weight.name} changed`);
 }
 
 async function changeWeight(
   merger: Merger,
+  factors: FactorArrays,
   { stored, wanted }: Stale,
   ready: ReadyChange,
   signal: AbortSignal | undefined,
@@ -118,7 +137,7 @@ async function changeWeight(
     discard(ready, stored);
     throw error;
   }
-  for (const factor of Object.values(ready.factors)) factor.dispose();
+  for (const factor of Object.values(ready.factors)) factors.giveBack(factor);
 }
 
 /** Frees what was made for a change, but an array that the weight has from former ones. */

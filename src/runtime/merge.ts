@@ -3,7 +3,14 @@ import type { FloatType } from '../base/dtype.js';
 import { CHANGE_IO, weightChangeGraph } from '../graphs/weight-change.js';
 import { encodeModel } from '../onnx/encode.js';
 import type { ChangePlan } from './change-factors.js';
-import { floatsOnly, toStored, type ArrayStore, type DeviceArray } from './device-array.js';
+import {
+  floatsOnly,
+  toStored,
+  type ArrayStore,
+  type ArrayType,
+  type DeviceArray,
+  type StoredFloats,
+} from './device-array.js';
 import { createModel, type Model, type SessionContext } from './session.js';
 
 /** A change that can be merged: its factors on the device, and the array that the changed weight is written into. */
@@ -46,6 +53,35 @@ export function createMerger(context: SessionContext): Merger {
   };
 }
 
+/** Arrays for factors, which later changes use again: weights of a few shapes have most of all changes. */
+export interface FactorArrays {
+  /** @throws outOfMemory */
+  take(values: StoredFloats, shape: readonly number[], dtype: FloatType, label: string): Promise<DeviceArray>;
+  /** When runs with it were begun. */
+  giveBack(array: DeviceArray): void;
+  /** Frees those that were given back. */
+  dispose(): void;
+}
+
+export function createFactorArrays(arrays: ArrayStore): FactorArrays {
+  const free = new Map<string, DeviceArray[]>();
+  const keyOf = (shape: readonly number[], dtype: ArrayType): string => `${dtype} ${shape.join()}`;
+  return {
+    take(values, shape, dtype, label) {
+      const array = free.get(keyOf(shape, dtype))?.pop();
+      return array === undefined ? arrays.store(values, shape, dtype, label) : arrays.refill(array, values);
+    },
+    giveBack(array) {
+      const key = keyOf(array.shape, array.dtype);
+      free.set(key, [...(free.get(key) ?? []), array]);
+    },
+    dispose() {
+      for (const array of [...free.values()].flat()) array.dispose();
+      free.clear();
+    },
+  };
+}
+
 /**
  * Puts the factors on the device, and makes a target like `weight` where there is none; all at once, since each answer of the GPU's process takes its
  * time. Fed from JavaScript the factors would take buffers of ONNX Runtime's pool, which never shrinks.
@@ -53,6 +89,7 @@ export function createMerger(context: SessionContext): Merger {
  */
 export async function readyChange(
   arrays: ArrayStore,
+  factorArrays: FactorArrays,
   plan: ChangePlan,
   { shape, dtype }: DeviceArray,
   given: DeviceArray | undefined,
@@ -62,7 +99,7 @@ export async function readyChange(
   const [target, ...factors] = await allOrNone([
     given === undefined ? arrays.zeros(shape, dtype, label) : Promise.resolve(given),
     ...Object.entries(plan.inputs).map(([name, input]) =>
-      arrays.store(toStored(input.values, plan.dtype), input.shape, plan.dtype, name),
+      factorArrays.take(toStored(input.values, plan.dtype), input.shape, plan.dtype, name),
     ),
   ]);
   if (target === undefined) throw new TypeError('one array for each that was asked for');
