@@ -8,6 +8,7 @@ import { makeModelField } from './model-field.js';
 
 export type Control = NonNullable<ImageInferenceRequest['controlNet']>[number];
 type Mode = NonNullable<Control['controlMode']>;
+type Kind = Extract<Control['unionMode'], string>;
 
 export interface ControlEntry extends Entry<Control> {
   readonly guide: GuideField;
@@ -18,6 +19,19 @@ const MODES = {
   balanced: 'balanced: guide and prompt alike',
   prompt: 'prompt: the prompt',
 } as const satisfies Record<Mode, string>;
+
+/** What kind of guide it is, for nets that take several; the names are the library's. */
+const KINDS = {
+  '': 'as it was drawn here',
+  canny: 'edges (canny)',
+  tile: 'tile',
+  depth: 'depth',
+  blur: 'blurred',
+  pose: 'pose',
+  gray: 'gray',
+  lq: 'low quality',
+} as const satisfies Readonly<Record<Kind | '', string>>;
+const KIND_NAMES = ['canny', 'tile', 'depth', 'blur', 'pose', 'gray', 'lq'] as const satisfies readonly Kind[];
 
 /** The two ways to say a window; a request takes either, not both. */
 const WINDOWS = {
@@ -41,23 +55,30 @@ export function createControlEntry(id: string, value: Control | undefined, optio
   const mode = makeMenu(`${id}-mode`, MODES);
   mode.value = value?.controlMode ?? 'controlnet';
   const modeField = makeField({ part: 'controlMode', label: 'What counts more', cloudName: 'controlMode' }, mode);
+  const kind = makeMenu(`${id}-kind`, KINDS);
+  kind.value = kindOf(value?.unionMode) ?? '';
+  const kindField = makeField(
+    { part: 'unionMode', label: 'Kind of guide, for union nets', cloudName: 'unionMode' },
+    kind,
+  );
   const span = makeWindow(id, value);
   if (typeof value?.guideImage === 'string' && value.guideImage !== '') {
     guide.choose({ kind: 'kept', imageUUID: value.guideImage });
   }
   return {
     guide,
-    fields: [model.field, ...guide.fields, weightField, ...span.fields, modeField],
+    fields: [model.field, ...guide.fields, weightField, ...span.fields, modeField, kindField],
     read() {
       const name = model.name();
       if (name === '' && guide.isEmpty) return undefined;
-      const number = numberOf(weight);
+      const [number, unionMode] = [numberOf(weight), kindOf(kind.value)];
       return {
         model: name,
         guideImage: guide.imageUUID(),
         ...(number === undefined ? {} : { weight: number }),
         ...span.read(),
         controlMode: modeOf(mode.value),
+        ...(unionMode === undefined ? {} : { unionMode }),
       };
     },
     mounted: (element) => guide.takeFrom(element),
@@ -113,6 +134,12 @@ function makeWindow(
 
 function unitOf(value: string): Unit {
   return value === 'percent' ? value : 'steps';
+}
+
+/** A mode by its number is one of the names, in their order. */
+function kindOf(mode: string | number | undefined): Kind | undefined {
+  const name = typeof mode === 'string' ? mode.toLowerCase() : mode;
+  return KIND_NAMES.find((known, i) => known === name || i === name);
 }
 
 function modeOf(value: string): Mode {

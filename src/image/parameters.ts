@@ -11,6 +11,7 @@ import type {
   RefinerRequest,
   WeightedModel,
 } from '../request/task.js';
+import { unionModeNumber } from '../request/union-modes.js';
 import { parseInfotext, toInfotext } from './infotext.js';
 
 /** Everything that decided one picture: the checked task with the plan's choices filled in and this picture's own seed. */
@@ -224,6 +225,8 @@ function controlNets(list: unknown): readonly RestoredControlNet[] {
     if (typeof model !== 'string' || typeof guideImage !== 'string' || !isShort(guideImage)) return [];
     const mode = CONTROL_MODES.find((known) => known === entry['controlMode']);
     const controlMode = mode === undefined ? {} : { controlMode: mode };
-    return [{ model, guideImage, ...pick(entry, 'number', ['weight', ...WINDOW]), ...controlMode }];
+    const kind = unionModeNumber(entry['unionMode']);
+    const unionMode = kind === undefined ? {} : { unionMode: kind };
+    return [{ model, guideImage, ...pick(entry, 'number', ['weight', ...WINDOW]), ...controlMode, ...unionMode }];
   });
 }

@@ -182,6 +182,7 @@ describe('restoreRequest', () => {
       startStep: 2,
       endStepPercentage: 80,
       controlMode: 'prompt' as const,
+      unionMode: 2,
     };
     const inline = { ...named, guideImage: `data:image/png;base64,${'A'.repeat(5000)}` };
     expect(restoreRequest(pngTexts({ ...PICTURE, controlNet: [named] }))).toEqual({
@@ -192,7 +193,7 @@ describe('restoreRequest', () => {
       request: { ...REQUEST, controlNet: [named] },
       ignored: ['controlNet'],
     });
-    const hostile = [{ ...named, weight: '1', controlMode: 'all', startStep: null, evil: 1 }, { model: 'm' }, 7];
+    const hostile = [{ ...named, weight: '1', controlMode: 'all', unionMode: 'all', startStep: null, evil: 1 }, { model: 'm' }, 7];
     expect(restoreRequest({ darkroom: JSON.stringify({ controlNet: hostile }) })).toEqual({
       request: { controlNet: [{ model: named.model, guideImage: named.guideImage, endStepPercentage: 80 }] },
       ignored: ['controlNet'],
