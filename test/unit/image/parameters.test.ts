@@ -193,7 +193,11 @@ describe('restoreRequest', () => {
       request: { ...REQUEST, controlNet: [named] },
       ignored: ['controlNet'],
     });
-    const hostile = [{ ...named, weight: '1', controlMode: 'all', unionMode: 'all', startStep: null, evil: 1 }, { model: 'm' }, 7];
+    const hostile = [
+      { ...named, weight: '1', controlMode: 'all', unionMode: 'all', startStep: null, evil: 1 },
+      { model: 'm' },
+      7,
+    ];
     expect(restoreRequest({ darkroom: JSON.stringify({ controlNet: hostile }) })).toEqual({
       request: { controlNet: [{ model: named.model, guideImage: named.guideImage, endStepPercentage: 80 }] },
       ignored: ['controlNet'],
