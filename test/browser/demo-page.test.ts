@@ -285,6 +285,10 @@ describe('for everyone', () => {
         'promptWeighting',
         'vae',
         'refinerModel',
+        'companions',
+        'weightBits',
+        'maxSequenceLength',
+        'trueCFGScale',
         'outputFormat',
       ],
     ]);
