@@ -1,4 +1,4 @@
-/** @file Joining typed arrays. Imports nothing. */
+/** @file Joining and filling up typed arrays. Imports nothing. */
 
 /** All parts one after the other; a single part is returned as it is. */
 export function concatFloats(parts: readonly Float32Array[]): Float32Array {
@@ -10,5 +10,13 @@ export function concatFloats(parts: readonly Float32Array[]): Float32Array {
     out.set(part, at);
     at += part.length;
   }
+  return out;
+}
+
+/** Filled up with zeros to a length that is a multiple of `multiple`; bytes that have one are returned as they are. */
+export function padded(bytes: Uint8Array, multiple: number): Uint8Array {
+  if (bytes.length % multiple === 0) return bytes;
+  const out = new Uint8Array(Math.ceil(bytes.length / multiple) * multiple);
+  out.set(bytes);
   return out;
 }

@@ -1,5 +1,6 @@
 /** @file Arrays where sessions compute: GPU buffers, or plain arrays on the CPU; so that numbers need not pass through JavaScript. */
 import type { Tensor } from 'onnxruntime-web';
+import { padded } from '../base/arrays.js';
 import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
@@ -199,7 +200,7 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
     refill(array, values) {
       checkCount(values.length, array.shape, 'refill');
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-      const whole = bytes.length % 4 === 0 ? bytes : padded(bytes, 4);
+      const whole = padded(bytes, 4);
       busy.call(() =>
         device.queue.writeBuffer(array.tensor.gpuBuffer, 0, whole.buffer, whole.byteOffset, whole.length),
       );
@@ -222,12 +223,6 @@ const HOLDERS = { float32: Float32Array, float16: Uint16Array, uint8: Uint8Array
   ArrayType,
   unknown
 >;
-
-function padded(bytes: Uint8Array, multiple: number): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(Math.ceil(bytes.length / multiple) * multiple);
-  out.set(bytes);
-  return out;
-}
 
 /** @throws internalError for what holds no floats */
 export function floatsOnly(dtype: ArrayType): FloatType {

@@ -1,4 +1,5 @@
 /** @file Floats of 16 bits in a file → the floats of a buffer, converted on the GPU: half the bytes to send, and nothing for the CPU to do. */
+import { padded } from '../base/arrays.js';
 import type { FloatType } from '../base/dtype.js';
 
 /** How a file writes floats of 16 bits. */
@@ -69,8 +70,7 @@ export function createDeviceFloats(
       for (let done = 0; done < values.length; done += CHUNK_VALUES) {
         const chunk = values.subarray(done, done + CHUNK_VALUES);
         const words = Math.ceil(chunk.length / 2);
-        const sent = evenly(chunk);
-        await send(bits, 0, new Uint8Array(sent.buffer, sent.byteOffset, sent.byteLength));
+        await send(bits, 0, padded(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength), 4));
         await send(place, 0, new Uint8Array(Uint32Array.of(at + done, words, chunk.length, 0).buffer));
         const group = device.createBindGroup({
           layout: pipeline.getBindGroupLayout(0),
@@ -108,14 +108,6 @@ export function createDeviceFloats(
       shared = undefined;
     },
   };
-}
-
-/** An even number of values, the last of which may be of no use. */
-function evenly(values: Uint16Array): Uint16Array {
-  if (values.length % 2 === 0) return values;
-  const out = new Uint16Array(values.length + 1);
-  out.set(values);
-  return out;
 }
 
 /**

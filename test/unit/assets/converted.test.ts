@@ -16,12 +16,11 @@ import { memoryTree } from '../../../src/assets/file-tree.js';
 import { readPackedWeight } from '../../../src/assets/packed-weight.js';
 import type { FileTree } from '../../../src/assets/source.js';
 import type { Disk } from '../../../src/assets/store/disk.js';
-import { createMemoryDisk } from '../../../src/assets/store/memory-disk.js';
 import type { ModelStore } from '../../../src/assets/store/model-store.js';
 import { openWhole } from '../../../src/assets/weight-tensors.js';
 import { viewWeights, type WeightFile } from '../../../src/assets/weights.js';
 import { UNET_LAYOUT } from '../../../src/models/layouts/diffusers.js';
-import { createFakeBrowser, type FakeBrowser } from './store-support.js';
+import { createFakeBrowser, limitedDisk, type FakeBrowser } from './store-support.js';
 import { expectBytes, problemOf, safetensors } from './support.js';
 
 /** A file whose bytes are known to stay the same under this identity. */
@@ -320,21 +319,8 @@ describe('room', () => {
   });
 
   it('that runs out on the way is made of other models, or ends it with a typed error', async () => {
-    const inner = createMemoryDisk();
     let room = 60_000;
-    const small: Disk = {
-      ...inner,
-      open: async (name) => {
-        const opened = await inner.open(name);
-        const write: typeof opened.write = async (bytes, at) => {
-          const used = (await inner.list()).reduce((sum, entry) => sum + entry.bytes, 0);
-          if (used + bytes.length > room) throw new DOMException('no room', 'QuotaExceededError');
-          return opened.write(bytes, at);
-        };
-        return { ...opened, write };
-      },
-    };
-    browser = createFakeBrowser(small);
+    browser = createFakeBrowser(limitedDisk(() => room));
     const [store, file] = [browser.tab(), await model(1)];
     const named = (name: string): FileTree => store.beside(name, memoryTree(name, {}));
     for (const name of ['one', 'two', 'three', 'four']) {

@@ -77,3 +77,20 @@ export async function textOfDisk(disk: Disk): Promise<string> {
   });
   return (await Promise.all(parts)).join('\n');
 }
+
+/** A disk in memory on which writing fails as in a browser, once files together are larger than `room()` bytes. */
+export function limitedDisk(room: () => number): Disk {
+  const inner = createMemoryDisk();
+  return {
+    ...inner,
+    async open(name) {
+      const opened = await inner.open(name);
+      const write: typeof opened.write = async (bytes, at) => {
+        const used = (await inner.list()).reduce((sum, entry) => sum + entry.bytes, 0);
+        if (used + bytes.length > room()) throw new DOMException('no room', 'QuotaExceededError');
+        return opened.write(bytes, at);
+      };
+      return { ...opened, write };
+    },
+  };
+}

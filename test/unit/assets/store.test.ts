@@ -9,9 +9,8 @@ import {
 } from '../../../scripts/lib/misbehaving-server.js';
 import type { ByteSource, FileTree } from '../../../src/assets/source.js';
 import type { DownloadEvent } from '../../../src/assets/store/events.js';
-import { createMemoryDisk } from '../../../src/assets/store/memory-disk.js';
 import type { ModelStore } from '../../../src/assets/store/model-store.js';
-import { createFakeBrowser, DAY, textOfDisk, type FakeBrowser } from './store-support.js';
+import { createFakeBrowser, DAY, limitedDisk, textOfDisk, type FakeBrowser } from './store-support.js';
 import { expectBytes, problemOf, utf8 } from './support.js';
 
 const weights = patternBytes(2_500_000);
@@ -404,21 +403,8 @@ describe('room', () => {
   });
 
   it('that runs out on the way is made, or is a typed error that loses nothing', async () => {
-    const inner = createMemoryDisk();
     let room = 6_000_000;
-    const small = {
-      ...inner,
-      open: async (name: string) => {
-        const opened = await inner.open(name);
-        const write: typeof opened.write = async (bytes, at) => {
-          const used = (await inner.list()).reduce((sum, entry) => sum + entry.bytes, 0);
-          if (used + bytes.length > room) throw new DOMException('no room', 'QuotaExceededError');
-          return opened.write(bytes, at);
-        };
-        return { ...opened, write };
-      },
-    };
-    browser = createFakeBrowser(small);
+    browser = createFakeBrowser(limitedDisk(() => room));
     const tab = browser.tab();
     for (const address of [root, newModel(), newModel()]) {
       await load(tab, address);
