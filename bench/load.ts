@@ -2,14 +2,19 @@
  * @file From the browser's store to the GPU: the time against reading the same file alone, and the most that JavaScript holds, on a UNet of Stable Diffusion
  * 1.5's sizes with random weights; and whether a file of more than 4 GB is read. `npm run bench -- load`; DARKROOM_BENCH=small takes a third of the layers.
  */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { watchHeap } from './heap.js';
-import type { FileType, LoadBench, LoadTimes } from './load-page.js';
+import type { FileType, LoadBench, LoadTimes } from './load-worker.js';
 import { openUNetBench, SMALL_UNET, type UNetBench } from './unet-bench.js';
 
 const TYPES: readonly FileType[] = ['F32', 'F16', 'BF16'];
 /** Of the reads that a load is compared with. */
 const BLOCK_BYTES = 8 << 20;
+/** Other files are the browser's. */
+const LARGE_FILE = 100 << 20;
 const LARGE_BYTES = 5 * 2 ** 30;
 const LARGE_VALUES = [1, -2, 0.5, 65504];
 
@@ -40,8 +45,8 @@ export async function measureLoads({
     const right = Array.isArray(found) && found.join() === LARGE_VALUES.join();
     await call(bench, 'dispose');
     return [
-      '| file | kernels of convolutions | read alone | to the GPU | ratio | sent to the GPU | JS heap, most |',
-      '|---|---|---:|---:|---:|---:|---:|',
+      '| file | kernels of convolutions | read through a Blob | read alone | to the GPU | read from the disk | to the GPU | ratio | sent to the GPU | JS heap, most |',
+      '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
       ...rows,
       `A tensor behind ${gigabytes(LARGE_BYTES)} of a file: ${right ? 'read' : `NOT read (${String(found)})`}.`,
     ];
@@ -50,29 +55,46 @@ export async function measureLoads({
   }
 }
 
-/** Reads alone before and after each load, since both are fast only while the system holds the file in memory. */
+/** Reads alone before and after each load, since both are fast only while the system holds the file in memory; then both from the disk. */
 async function measure(bench: UNetBench, type: FileType, kernels: readonly Kernels[]): Promise<readonly string[]> {
-  const devtools = await bench.page.context().newCDPSession(bench.page);
   const bytes = await call<number>(bench, 'write', type);
-  await call(bench, 'readAlone', BLOCK_BYTES);
+  const readAlone = (how: 'store' | 'blob'): Promise<number> => call(bench, 'readAlone', BLOCK_BYTES, how);
+  const load = (constants: Kernels): Promise<LoadTimes> => call(bench, 'load', constants);
+  const blob = await readAlone('blob');
   const rows: string[] = [];
   for (const constants of kernels) {
-    const before = await call<number>(bench, 'readAlone', BLOCK_BYTES);
-    const { result, heapBytes } = await watchHeap(devtools, () => call<LoadTimes>(bench, 'load', constants));
-    const after = await call<number>(bench, 'readAlone', BLOCK_BYTES);
-    const alone = (before + after) / 2;
+    const before = await readAlone('store');
+    const { result, heapBytes } = await watchHeap(bench.heap, () => load(constants));
+    const alone = (before + (await readAlone('store'))) / 2;
+    const cold = { alone: 0, load: 0 };
+    for (const part of ['alone', 'load', 'load', 'alone'] as const) {
+      forget(bench.profile);
+      cold[part] += (part === 'alone' ? await readAlone('store') : (await load(constants)).ms) / 2;
+    }
     const cells = [
       `${type}, ${gigabytes(bytes)}`,
       constants === 'input' ? 'inputs' : 'constants',
+      seconds(blob),
       seconds(alone),
       seconds(result.ms),
-      (result.ms / alone).toFixed(2),
+      seconds(cold.alone),
+      seconds(cold.load),
+      (cold.load / cold.alone).toFixed(2),
       gigabytes(result.gpuBytes),
       `${(heapBytes / 1e6).toFixed(0)} MB`,
     ];
     rows.push(`| ${cells.join(' | ')} |`);
   }
   return rows;
+}
+
+/** Asks the system to read large files of a folder from the disk again (GNU `dd`; elsewhere nothing happens). */
+function forget(folder: string): void {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (!entry.isFile() || statSync(path).size < LARGE_FILE) continue;
+    spawnSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0']);
+  }
 }
 
 function call<T>(bench: UNetBench, method: keyof LoadBench, ...args: readonly unknown[]): Promise<T> {

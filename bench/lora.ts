@@ -3,7 +3,6 @@
  * hold anywhere. Times are of a software adapter, where the GPU's arithmetic runs on the CPU.
  */
 import { pathToFileURL } from 'node:url';
-import type { CDPSession } from 'playwright';
 import { watchHeap } from './heap.js';
 import type { Bench, Step } from './lora-page.js';
 import { openUNetBench, SMALL_UNET, type UNetBench } from './unet-bench.js';
@@ -19,9 +18,8 @@ interface Measured {
 export async function benchLora(): Promise<readonly string[]> {
   const bench = await openUNetBench('/bench/lora-page.ts', 'openLoraBench', SMALL_UNET);
   try {
-    const devtools = await bench.page.context().newCDPSession(bench.page);
     const measure = (method: Method, ...args: readonly unknown[]): Promise<Measured> =>
-      measureStep(bench, devtools, method, args);
+      measureStep(bench, method, args);
 
     const load = await measure('load', 8);
     const linear = [
@@ -51,13 +49,8 @@ export async function benchLora(): Promise<readonly string[]> {
   }
 }
 
-async function measureStep(
-  bench: UNetBench,
-  devtools: CDPSession,
-  method: Method,
-  args: readonly unknown[],
-): Promise<Measured> {
-  const { result, heapBytes } = await watchHeap(devtools, () => bench.call<Step>(method, ...args));
+async function measureStep(bench: UNetBench, method: Method, args: readonly unknown[]): Promise<Measured> {
+  const { result, heapBytes } = await watchHeap(bench.heap, () => bench.call<Step>(method, ...args));
   return { step: result, heapBytes };
 }
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { chromium, type Page } from 'playwright';
 import { findOrInstallChromium } from '../scripts/chromium.mjs';
 import { openServedPage } from '../scripts/lib/served-page.js';
+import { openHeap, type Heap } from './heap.js';
 
 const CONFIG = '/test/golden/published/sd15-unet.json';
 
@@ -23,7 +24,10 @@ export const SMALL_UNET = {
 type Open = (configUrl: string, overrides: object) => Promise<unknown>;
 
 export interface UNetBench {
-  readonly page: Page;
+  /** Of where the script runs. */
+  readonly heap: Heap;
+  /** What the browser keeps on the disk. */
+  readonly profile: string;
   /** Calls a method of what was opened in the page. */
   call<T>(method: string, ...args: readonly unknown[]): Promise<T>;
   close(): Promise<void>;
@@ -49,6 +53,7 @@ export async function openUNetBench(script: string, open: string, overrides: obj
   };
   try {
     const page = await browser.newPage();
+    const heap = await openHeap(page);
     await page.goto(new URL('/scripts/page/', served.url).href);
     await page.addScriptTag({ type: 'module', url: script });
     await page.waitForFunction((name) => name in globalThis, open);
@@ -59,7 +64,7 @@ export async function openUNetBench(script: string, open: string, overrides: obj
       },
       [open, CONFIG, overrides] as const,
     );
-    return { page, call: (method, ...args) => callBench(page, method, args), close };
+    return { heap, profile, call: (method, ...args) => callBench(page, method, args), close };
   } catch (error) {
     await close();
     throw error;

@@ -20,14 +20,9 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
 
 /**
  * A source over a Blob or File, which the browser keeps on disk.
- * @param gone what to do about a file that can no longer be read
  * @throws invalidModelFile when it can no longer be read
  */
-export function blobSource(
-  name: string,
-  blob: Blob,
-  gone = 'The file was moved or changed after it was picked: pick it again.',
-): ByteSource {
+export function blobSource(name: string, blob: Blob): ByteSource {
   return {
     name,
     size: blob.size,
@@ -39,7 +34,7 @@ export function blobSource(
         .arrayBuffer()
         .catch((cause: unknown) => {
           throw fail('invalidModelFile', `${name} can no longer be read.`, {
-            hint: gone,
+            hint: 'The file was moved or changed after it was picked: pick it again.',
             cause,
           });
         });

@@ -13,8 +13,17 @@ export interface ByteSource {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
-  /** Bytes `start` (inclusive) to `end` (exclusive). Rejects with a `DarkroomError` when they cannot be had. */
-  read(start: number, end: number, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
+  /**
+   * Bytes `start` (inclusive) to `end` (exclusive). Rejects with a `DarkroomError` when they cannot be had.
+   * @param room memory that the bytes may be put into, which saves a fresh array; what is given back is a part of it then, else an array of its own
+   */
+  read(
+    start: number,
+    end: number,
+    signal?: AbortSignal,
+    onBytes?: OnBytes,
+    room?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array>;
   /** The same bytes as a Blob that leaves them where they are, on disk. Absent where they would have to be fetched into memory. */
   blob?(start: number, end: number, signal?: AbortSignal): Promise<Blob>;
   /** Brings the whole file onto this machine, where it is not; reads of weights do so by themselves. Absent: there is nothing to bring. */

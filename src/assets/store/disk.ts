@@ -24,8 +24,8 @@ export interface DiskFile {
 /** A file that is read. */
 export interface DiskView {
   readonly bytes: number;
-  /** Bytes from `start` to `end`, both inside the file. */
-  read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Bytes from `start` to `end`, both inside the file. @param room memory that they may be put into; what is given back is a part of it then */
+  read(start: number, end: number, room?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
   /** The same bytes, left on the disk. Absent where the system has no such thing. */
   readonly blob?: Blob;
 }
@@ -54,4 +54,13 @@ export function blobView(blob: Blob): DiskView {
 export function isFull(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return error.name === 'QuotaExceededError' || ('code' in error && error.code === 'ENOSPC');
+}
+
+/** Writes a note that can be done without: a full disk can still be read from. */
+export async function unlessFull(write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!isFull(error)) throw error;
+  }
 }

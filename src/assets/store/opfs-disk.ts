@@ -2,33 +2,24 @@
  * @file A disk in the origin private file system, written through synchronous access handles, which exist in workers only
  * (https://fs.spec.whatwg.org/#api-filesystemsyncaccesshandle).
  */
-import { blobView, type Disk, type DiskEntry, type DiskFile } from './disk.js';
+import { blobView, type Disk, type DiskEntry, type DiskFile, type DiskView } from './disk.js';
+import { createOpfsReader, hasSyncAccess, type OpfsReader, type SyncAccessHandle } from './opfs-reader.js';
 
-/** A worker that was just killed keeps its handle for a moment: so often, and after so many milliseconds, it is asked for again. */
+/** A worker that was just killed keeps its handle for a moment, as one that reads does: so often, and after so many milliseconds, it is asked for again. */
 const OPEN_TRIES = 20;
 const OPEN_WAIT_MS = 100;
 
-/** What the DOM types leave to those of workers. */
-interface SyncAccessHandle {
-  getSize(): number;
-  read(into: Uint8Array<ArrayBuffer>, options: { readonly at: number }): number;
-  write(bytes: Uint8Array<ArrayBuffer>, options: { readonly at: number }): number;
-  truncate(bytes: number): void;
-  flush(): void;
-  close(): void;
-}
-
-interface SyncFileHandle extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<SyncAccessHandle>;
-}
-
-/** Whether files can be written in pieces here: in workers of today's browsers. */
-function hasSyncAccess(handle: FileSystemFileHandle): handle is SyncFileHandle {
-  return 'createSyncAccessHandle' in handle;
-}
+/** Shorter files are records, which are read at once and written again and again. */
+const SHARED_BYTES = 1 << 20;
 
 /** @param folder of the private file system, used for nothing else */
 export function createOpfsDisk(folder: FileSystemDirectoryHandle): Disk {
+  const readers = new Map<string, OpfsReader>();
+  const endReading = async (name: string): Promise<void> => {
+    const reader = readers.get(name);
+    readers.delete(name);
+    await reader?.close();
+  };
   return {
     kind: 'opfs',
     async list() {
@@ -41,16 +32,22 @@ export function createOpfsDisk(folder: FileSystemDirectoryHandle): Disk {
       return entries;
     },
     async open(name) {
+      await endReading(name);
       const handle = await folder.getFileHandle(name, { create: true });
       return openHandle(await syncAccess(handle));
     },
     async view(name) {
       const handle = await found(folder.getFileHandle(name));
       const file = handle && (await found(handle.getFile()));
-      return file && blobView(file);
+      if (handle === undefined || file === undefined || file.size < SHARED_BYTES) return file && blobView(file);
+      const known = readers.get(name);
+      const reader = known?.bytes === file.size ? known : createOpfsReader(handle, file.size);
+      readers.set(name, reader);
+      return sharedView(reader, file);
     },
     async remove(name) {
-      await found(folder.removeEntry(name));
+      await endReading(name);
+      await untilFree(() => found(folder.removeEntry(name)));
     },
   };
 }
@@ -59,11 +56,25 @@ function isFile(handle: FileSystemHandle): handle is FileSystemFileHandle {
   return handle.kind === 'file';
 }
 
+/** Through the file's Blob where the reader cannot. */
+function sharedView(reader: OpfsReader, file: File): DiskView {
+  const view = blobView(file);
+  return {
+    ...view,
+    read: async (start, end, room) => (await reader.read(start, end, room)) ?? view.read(start, end),
+  };
+}
+
 async function syncAccess(handle: FileSystemFileHandle): Promise<SyncAccessHandle> {
   if (!hasSyncAccess(handle)) throw new TypeError('This browser cannot write files in pieces here.');
+  return untilFree(() => handle.createSyncAccessHandle());
+}
+
+/** Tries again while another tab reads the file. */
+async function untilFree<T>(work: () => Promise<T>): Promise<T> {
   for (let tried = 1; ; tried++) {
     try {
-      return await handle.createSyncAccessHandle();
+      return await work();
     } catch (error) {
       const taken = error instanceof DOMException && error.name === 'NoModificationAllowedError';
       if (!taken || tried === OPEN_TRIES) throw error;

@@ -1,5 +1,5 @@
 /** @file A file of the store as a `ByteSource`: one that is there, and one that is brought when its bytes are first wanted. */
-import { throwIfAborted } from '../../base/errors.js';
+import { fail, throwIfAborted } from '../../base/errors.js';
 import { blobSource, checkRange } from '../byte-source.js';
 import type { Found } from '../download/download.js';
 import { publicUrl, type Call } from '../http.js';
@@ -18,23 +18,28 @@ const SMALL_BYTES = 2 * PEEK_BYTES;
 
 /** A stored file, whose bytes stay on the disk. @param identity tells its bytes from all others */
 export function storedSource(name: string, view: DiskView, identity?: string): ByteSource {
-  const known = { identity: () => Promise.resolve(identity) };
-  if (view.blob !== undefined) {
-    const gone = 'It was deleted from the store while it was in use; run the task again.';
-    return { ...blobSource(name, view.blob, gone), ...known };
-  }
-  return {
-    ...known,
-    name,
-    size: view.bytes,
-    async read(start, end, signal, onBytes) {
-      checkRange(name, view.bytes, start, end);
-      throwIfAborted(signal);
-      const bytes = await onDisk(() => view.read(start, end));
-      onBytes?.(bytes.length);
-      return bytes;
-    },
+  const { blob, bytes: size } = view;
+  const read: ByteSource['read'] = async (start, end, signal, onBytes, room) => {
+    checkRange(name, size, start, end);
+    throwIfAborted(signal);
+    const bytes = await (blob === undefined
+      ? onDisk(() => view.read(start, end, room))
+      : fromBrowser(name, () => view.read(start, end, room)));
+    throwIfAborted(signal);
+    onBytes?.(bytes.length);
+    return bytes;
   };
+  return { ...(blob && blobSource(name, blob)), name, size, read, identity: () => Promise.resolve(identity) };
+}
+
+/** @throws invalidModelFile when the file is no longer there */
+async function fromBrowser<T>(name: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    const hint = 'It was deleted from the store while it was in use; run the task again.';
+    throw fail('invalidModelFile', `${name} can no longer be read.`, { hint, cause });
+  }
 }
 
 /**
@@ -58,12 +63,12 @@ export function comingSource(
   return {
     name,
     size,
-    async read(start, end, signal, onBytes) {
+    async read(start, end, signal, onBytes, room) {
       checkRange(name, size, start, end);
       throwIfAborted(signal);
       const peeks = size > SMALL_BYTES && end <= PEEK_BYTES;
       const from = local ?? (peeks ? peek : undefined) ?? (await whole(signal));
-      return from.read(start, end, signal, onBytes);
+      return from.read(start, end, signal, onBytes, room);
     },
     async blob(start, end, signal) {
       checkRange(name, size, start, end);
