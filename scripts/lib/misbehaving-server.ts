@@ -14,6 +14,8 @@ export type Fault =
   | { readonly kind: 'shifted'; readonly by: number }
   /** A range is answered with at most so many bytes, correctly announced. */
   | { readonly kind: 'less'; readonly bytes: number }
+  /** The range lies between lines, as one of several does (`multipart/byteranges`). */
+  | { readonly kind: 'multipart' }
   /** The range is ignored: everything comes, with status 200. */
   | { readonly kind: 'whole' }
   /** One byte is wrong. */
@@ -118,9 +120,11 @@ function answer(file: ServedFile, asked: Asked, response: ServerResponse): numbe
     response.writeHead(416, { ...headers, 'content-range': `bytes */${bytes.length}` }).end();
     return 0;
   }
-  const told = file.lengths !== 'hidden';
+  const enveloped = range !== undefined && fault?.kind === 'multipart';
+  const told = file.lengths !== 'hidden' && !enveloped;
   response.writeHead(range === undefined ? 200 : 206, {
     ...headers,
+    ...(enveloped ? { 'content-type': 'multipart/byteranges; boundary=x' } : {}),
     ...(told && fault?.kind !== 'short' ? { 'content-length': String(end - start) } : {}),
     ...(told && range !== undefined ? { 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` } : {}),
   });
@@ -128,10 +132,18 @@ function answer(file: ServedFile, asked: Asked, response: ServerResponse): numbe
     response.end();
     return 0;
   }
-  return sendBody(bodyOf(bytes, [start, end], fault), response, fault);
+  return sendBody(
+    bodyOf(bytes, [start, end], range === undefined && fault?.kind === 'multipart' ? undefined : fault),
+    response,
+    fault,
+  );
 }
 
 function bodyOf(bytes: Uint8Array, [start, end]: readonly [number, number], fault: Fault | undefined): Uint8Array {
+  if (fault?.kind === 'multipart') {
+    const head = `--x\r\nContent-Range: bytes ${start}-${end - 1}/${bytes.length}\r\n\r\n`;
+    return Buffer.concat([Buffer.from(head), bytes.subarray(start, end), Buffer.from('\r\n--x--\r\n')]);
+  }
   if (fault?.kind === 'short') {
     const body = new Uint8Array(Math.max(0, end - start - fault.by));
     body.set(bytes.subarray(start, Math.min(end, start + body.length)));

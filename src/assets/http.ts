@@ -157,12 +157,15 @@ export function fetchRange(call: Call, start: number, end: number): Promise<Rang
     const incoming = await send(call, { headers: rangeHeader(start, end) });
     switch (incoming.status) {
       case 206:
-        return readPart(incoming, start, end, onBytes);
+        if (isPlainPart(incoming.headers)) return readPart(incoming, start, end, onBytes);
+        incoming.cancel();
+        return { kind: 'whole', blob: await requestWhole(call, onBytes) };
       case 200:
         return { kind: 'whole', blob: await readBlob(incoming, onBytes) };
       case 416: // nothing at `start`: the file is empty, or has shrunk
         incoming.cancel();
-        return { kind: 'part', bytes: new Uint8Array(0), total: start };
+        if (start > 0 || isEmptyFile(incoming.headers)) return { kind: 'part', bytes: new Uint8Array(0), total: start };
+        return { kind: 'whole', blob: await requestWhole(call, onBytes) };
       case 404:
       case 410:
         incoming.cancel();
@@ -193,12 +196,29 @@ export function bodyLength(headers: Headers): number | undefined {
   return /^\d+$/.test(length) && !headers.has('content-encoding') ? Number(length) : undefined;
 }
 
+/** Whether a part (206) is of the file itself: not of a compressed form of it, nor of several parts with lines between them (RFC 9110 §14.6). */
+export function isPlainPart(headers: Headers): boolean {
+  return !headers.has('content-encoding') && !/^multipart\//i.test(headers.get('content-type') ?? '');
+}
+
+/** Whether it comes as HTML, which no file of a model is: a login, say, or what many servers answer, with status 200, for a missing file. */
+export function isPage(headers: Headers): boolean {
+  return /^text\/html\b/i.test(headers.get('content-type') ?? '');
+}
+
+/** Whether an answer that there is no byte 0 (416) says that the file is empty; some servers refuse any range, or one that is longer than the file. */
+export function isEmptyFile(headers: Headers): boolean {
+  return /^bytes \*\/0+$/.test(headers.get('content-range') ?? '');
+}
+
 /** The whole file. @throws downloadFailed, accessDenied, aborted */
 export function fetchWhole(call: Call): Promise<Blob> {
-  return withRetries(call, async (onBytes) => {
-    const incoming = await send(call);
-    return incoming.status === 200 ? readBlob(incoming, onBytes) : refuseStatus(call, incoming);
-  });
+  return withRetries(call, (onBytes) => requestWhole(call, onBytes));
+}
+
+async function requestWhole(call: Call, onBytes: OnBytes): Promise<Blob> {
+  const incoming = await send(call);
+  return incoming.status === 200 ? readBlob(incoming, onBytes) : refuseStatus(call, incoming);
 }
 
 /** For messages: without user, password, query and fragment. */

@@ -1,9 +1,10 @@
 /** @file A picture from an address, as bytes, with a limit on how many: http(s), and `blob:` addresses of the page. */
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
-import { publicUrl, type HttpDeps } from './http.js';
+import { concatBytes } from './download/bytes.js';
+import { publicUrl, send, type HttpDeps } from './http.js';
 
 export interface ImageDownload {
-  readonly deps: Pick<HttpDeps, 'fetch'>;
+  readonly deps: Pick<HttpDeps, 'fetch' | 'stallMs'>;
   readonly url: URL;
   readonly limitBytes: number;
   readonly signal?: AbortSignal | undefined;
@@ -19,20 +20,18 @@ export async function downloadImage({
   limitBytes,
   signal,
 }: ImageDownload): Promise<Uint8Array<ArrayBuffer>> {
-  throwIfAborted(signal);
-  const { fetch } = deps; // browsers refuse it as a method of another object
   try {
-    const response = await fetch(url, { signal: signal ?? null });
-    if (!response.ok) {
-      await response.body?.cancel();
-      const { status } = response;
-      throw notDownloaded(url, `the server answered ${status}`);
-    }
-    if (Number(response.headers.get('content-length') ?? 0) > limitBytes) {
-      await response.body?.cancel();
-      throw tooLarge(url, limitBytes);
-    }
-    return await readBytes(response, url, limitBytes);
+    const incoming = await send({ deps, url, signal });
+    const { status, headers } = incoming;
+    const refusal =
+      status < 200 || status > 299
+        ? notDownloaded(url, `the server answered ${status}`)
+        : Number(headers.get('content-length') ?? 0) > limitBytes
+          ? tooLarge(url, limitBytes)
+          : undefined;
+    if (refusal === undefined) return await readBytes(incoming.pieces(), url, limitBytes);
+    incoming.cancel();
+    throw refusal;
   } catch (error) {
     throwIfAborted(signal);
     if (error instanceof DarkroomError) throw error;
@@ -40,19 +39,19 @@ export async function downloadImage({
   }
 }
 
-async function readBytes(response: Response, url: URL, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = response.body?.getReader();
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
+async function readBytes(
+  pieces: AsyncIterable<Uint8Array<ArrayBuffer>>,
+  url: URL,
+  limitBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const all: Uint8Array<ArrayBuffer>[] = [];
   let total = 0;
-  for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
-    total += next.value.length;
-    if (total > limitBytes) {
-      await reader?.cancel();
-      throw tooLarge(url, limitBytes);
-    }
-    chunks.push(next.value);
+  for await (const piece of pieces) {
+    total += piece.length;
+    if (total > limitBytes) throw tooLarge(url, limitBytes);
+    all.push(piece);
   }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  return concatBytes(all);
 }
 
 function notDownloaded(url: URL, reason: string, cause?: unknown): DarkroomError {

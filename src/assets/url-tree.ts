@@ -13,6 +13,10 @@ const FIRST_BYTES = 65536;
 /** Endings of the names of weight files; what cannot be read is said when it is opened. */
 const WEIGHTS = /\.(safetensors|ckpt|pth?|bin|gguf)$/i;
 
+export function isWeightFile(path: string): boolean {
+  return WEIGHTS.test(path);
+}
+
 /** Opens the file at a URL; `undefined` where there is none. */
 export type OpenUrl = (url: URL, signal?: AbortSignal, onBytes?: OnBytes) => Promise<ByteSource | undefined>;
 
@@ -32,7 +36,7 @@ export function treeAt(address: string, open: OpenUrl): FileTree {
   const file = lastSegment(url);
   if (file === undefined) return folderAt(url, open);
   const asFile = fileAt(url, file, open);
-  return WEIGHTS.test(file) ? asFile : { ...folderAt(url, open), asFile };
+  return isWeightFile(file) ? asFile : { ...folderAt(url, open), asFile };
 }
 
 function folderAt(root: URL, open: OpenUrl): FileTree {

@@ -4,6 +4,7 @@
  */
 import { DarkroomError, fail, throwIfAborted } from '../base/errors.js';
 import { createUrlLedger } from './deliver.js';
+import { fieldsOf, reading } from './given.js';
 import { notify, releaseUrl, runJob, type JobOutcome } from './job.js';
 import { keptImages, storedModels } from './kept.js';
 import { toWireModel } from './model-source.js';
@@ -49,7 +50,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
       authorization: options.authorization ?? {},
       ...(options.imageStoreBytes === undefined ? {} : { imageStoreBytes: options.imageStoreBytes }),
       ...(options.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: options.memoryBudgetBytes }),
-      models: await Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl()))),
+      models: await reading(() => Promise.all([...models.values()].map((model) => toWireModel(model, baseUrl())))),
     }),
     onEnd: (reason) => {
       if (reason.code === 'workerDied') queue.clear(reason);
@@ -60,9 +61,9 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   async function start(tasks: unknown, run: RunOptions): Promise<JobOutcome> {
     if (disposed !== undefined) throw disposed;
     throwIfAborted(run.signal);
-    if (queue.busy) announceWait(tasks, run);
     const sendable = toSendable(tasks);
     sendable.catch(() => undefined); // heard of when its turn comes
+    if (queue.busy) void sendable.then((sent) => announceWait(sent, run)).catch(() => undefined);
     return queue.add(async () => {
       const { link } = await host.live();
       const sent = await sendable;
@@ -73,7 +74,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
 
   /** One request of a task type, as the SDK has a method for each. */
   async function runOne(taskType: TaskResult['taskType'], request: object, run: RunOptions): Promise<JobOutcome> {
-    const sent = withoutAbsent(request);
+    const sent = fieldsOf(request);
     const task = { taskUUID: crypto.randomUUID(), ...sent, taskType: sent['taskType'] || taskType };
     const outcome = await start(task, run);
     const [first, ...more] = outcome.errors;
@@ -110,7 +111,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
   async function registerModel(first: string | ModelRegistration, source?: ModelSource): Promise<void> {
     if (disposed !== undefined) throw disposed;
     const model = typeof first === 'string' ? { air: first, source: sourceGiven(source) } : first;
-    const wire = await toWireModel(model, baseUrl());
+    const wire = await reading(() => toWireModel(model, baseUrl()));
     const { link } = await host.live();
     unwrap(await link.call((worker) => worker.registerModel(wire)));
     models.delete(model.air); // the last one registered goes last when the worker is started anew
@@ -125,12 +126,12 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     imageUpload,
     images: keptImages(live),
     models: storedModels(live),
-    run: (tasks, run = {}) => toResponse(async () => start(checkedList(tasks), run)),
+    run: (tasks, run = {}) => toResponse(async () => start(await reading(() => checkedList(tasks)), run)),
     registerModel,
     device: async () => (await host.live()).device,
     willItFit: async (request, fit = {}) => {
       if (disposed !== undefined) throw disposed;
-      const asked = { taskUUID: crypto.randomUUID(), ...withoutAbsent(request) };
+      const asked = await toSendable({ taskUUID: crypto.randomUUID(), ...fieldsOf(request) });
       return unwrap(await (await host.live()).link.call((worker) => worker.willItFit(asked, fit)));
     },
     memory: async () => (await host.live()).link.call((worker) => worker.memory()),
@@ -163,12 +164,8 @@ function baseUrl(): string | undefined {
   return typeof document === 'undefined' ? undefined : document.baseURI;
 }
 
-/** Optional fields that are present but `undefined` are left out, as JSON would. */
-function withoutAbsent(request: object): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-}
-
-function announceWait(tasks: unknown, { onProgress }: RunOptions): void {
+function announceWait(tasks: unknown, { onProgress, signal }: RunOptions): void {
+  if (signal?.aborted === true) return;
   const list: readonly unknown[] = Array.isArray(tasks) ? tasks : [tasks];
   for (const task of list) {
     if (typeof task !== 'object' || task === null || !('taskUUID' in task) || typeof task.taskUUID !== 'string')

@@ -3,6 +3,7 @@
  * which has none of these. Files and text stay as they are. May import base.
  */
 import { DarkroomError, fail } from '../base/errors.js';
+import { reading } from './given.js';
 
 /** Requests are two levels deep (`controlNet[].guideImage`), in an array of tasks. */
 const DEPTH = 4;
@@ -11,10 +12,10 @@ const LONGEST_LIST = 1000;
 
 /**
  * A request, or an array of tasks, that structured clone can send. What is drawn on a canvas now counts, not when the task runs.
- * @throws `invalidImage` for a picture that cannot be read: not loaded, or of another site
+ * @throws `invalidImage` for a picture that cannot be read: not loaded, or of another site; `invalidRequest` for a request that cannot
  */
 export function toSendable(request: unknown): Promise<unknown> {
-  return replacePictures(request, DEPTH);
+  return reading(() => replacePictures(request, DEPTH));
 }
 
 async function replacePictures(value: unknown, depth: number): Promise<unknown> {

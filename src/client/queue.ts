@@ -46,9 +46,9 @@ export function createQueue(): Queue {
         waiting = waiting.filter((other) => other !== entry);
         reject(fail('aborted', 'The task was aborted.'));
       };
+      signal?.addEventListener('abort', abort);
       if (signal?.aborted === true) abort();
       else waiting = [...waiting, entry];
-      signal?.addEventListener('abort', abort);
       next();
       return promise.finally(() => signal?.removeEventListener('abort', abort));
     },

@@ -5,6 +5,7 @@
 import { fail } from '../base/errors.js';
 import type { ControlNetPreprocessRequest, ImageInferenceRequest, ImageUploadRequest } from '../request/request.js';
 import { createDarkroom } from './darkroom.js';
+import { checkRequest, reading } from './given.js';
 import { notify } from './job.js';
 import type { Darkroom, DarkroomOptions, GuideResult, ImageResult, RunOptions, UploadResult } from './types.js';
 
@@ -49,8 +50,7 @@ export class Runware {
 
   /** @throws `DarkroomError`, whose `error.code` and `error.message` read as in the SDK. */
   async imageInference(request: RunwareRequest, options: RunOptions = {}): Promise<readonly ImageResult[]> {
-    const { onPartialImages, ...rest } = request;
-    const plain = withTaskUUID(rest);
+    const { onPartialImages, ...plain } = await withTaskUUID(request);
     const onPicture = (picture: ImageResult): void => {
       notify(options.onPicture, picture);
       notify((images: readonly ImageResult[]) => onPartialImages?.(images), [picture]);
@@ -68,11 +68,11 @@ export class Runware {
   }
 
   /** @throws `DarkroomError` as {@link Runware.imageInference} does */
-  controlNetPreprocess(
+  async controlNetPreprocess(
     request: ControlNetPreprocessRequest & { readonly customTaskUUID?: string },
     options?: RunOptions,
   ): Promise<GuideResult> {
-    return this.#darkroom.controlNetPreprocess(withTaskUUID(request), options);
+    return this.#darkroom.controlNetPreprocess(await withTaskUUID(request), options);
   }
 
   controlNetPreProcess(
@@ -83,11 +83,11 @@ export class Runware {
   }
 
   /** @throws `DarkroomError` as {@link Runware.imageInference} does */
-  imageUpload(
+  async imageUpload(
     request: ImageUploadRequest & { readonly customTaskUUID?: string },
     options?: RunOptions,
   ): Promise<UploadResult> {
-    return this.#darkroom.imageUpload(withTaskUUID(request), options);
+    return this.#darkroom.imageUpload(await withTaskUUID(request), options);
   }
 
   upscale(): Promise<never> {
@@ -109,12 +109,15 @@ export class Runware {
   }
 }
 
-/** The SDK's own name for a task's UUID goes before the usual one. */
-function withTaskUUID<T extends object>({
-  customTaskUUID,
-  ...request
-}: T & { readonly customTaskUUID?: string }): Omit<T, 'customTaskUUID'> & { readonly taskUUID?: string } {
-  return customTaskUUID === undefined ? request : { ...request, taskUUID: customTaskUUID };
+/** The SDK's own name for a task's UUID goes before the usual one. @throws `invalidRequest` for what cannot be read */
+function withTaskUUID<T extends object>(
+  given: T & { readonly customTaskUUID?: string },
+): Promise<Omit<T, 'customTaskUUID'> & { readonly taskUUID?: string }> {
+  return reading(() => {
+    checkRequest(given);
+    const { customTaskUUID, ...request } = given;
+    return customTaskUUID === undefined ? request : { ...request, taskUUID: customTaskUUID };
+  });
 }
 
 function unsupported(taskType: string): Promise<never> {

@@ -144,7 +144,8 @@ export function died(detail: string, cause?: unknown): DarkroomError {
 /** Worker functions never throw, so a rejected call is a message that structured clone refused, or a bug of ours. */
 function unsendable(cause: unknown): DarkroomError {
   const message = cause instanceof Error ? cause.message : String(cause);
-  return cause instanceof Error && cause.name === 'DataCloneError'
+  const unclonable = cause instanceof Error && cause.name === 'DataCloneError';
+  return unclonable || cause instanceof RangeError // too deep
     ? fail('invalidRequest', `The request holds something that cannot be sent to a worker: ${message}`, { cause })
     : fail('internalError', `The pipeline worker threw: ${message}`, { cause });
 }

@@ -7,6 +7,9 @@ export async function deflate(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Arra
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** Deflate never makes more of a byte than this (two bits stand for at most 258 bytes, https://zlib.net/zlib_tech.html). */
+const MOST_OF_A_BYTE = 1032;
+
 /**
  * Decompresses a zlib stream, and stops as soon as more than `limit` bytes come out: a few KB can hold gigabytes of zeros.
  * @param where names the data in the message.
@@ -18,19 +21,19 @@ export async function inflate(
   where: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate')).getReader();
-  const parts: Uint8Array[] = [];
+  const out = new Uint8Array(Math.min(limit, bytes.length * MOST_OF_A_BYTE)); // not in pieces: they would take as much again
   let total = 0;
   for (;;) {
     const { value } = await reader.read().catch((cause: unknown) => {
       throw fail('invalidImage', `${where}: the compressed data is damaged.`, { cause });
     });
-    if (value === undefined) return concat(parts, total);
-    total += value.length;
-    if (total > limit) {
+    if (value === undefined) return out.subarray(0, total);
+    if (total + value.length > limit) {
       await reader.cancel();
       throw fail('invalidImage', `${where}: expected at most ${limit} bytes of data, got more.`);
     }
-    parts.push(value);
+    out.set(value, total);
+    total += value.length;
   }
 }
 

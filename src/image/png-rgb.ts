@@ -85,7 +85,8 @@ async function unpackRows(header: Header, compressed: readonly Uint8Array[]): Pr
 }
 
 function toRgb(header: Header, rows: Uint8Array, palette: Uint8Array | undefined): Uint8Array {
-  const { width, height, samples, colourType } = header;
+  const { width, height, samples, depth, colourType } = header;
+  if (depth >= 8 && colourType !== PALETTE) return wholeBytes(rows, samples, depth / 8);
   const sampleAt = sampleReader(header, rows);
   const isGray = samples < 3;
   const rgb = new Uint8Array(3 * width * height);
@@ -100,13 +101,26 @@ function toRgb(header: Header, rows: Uint8Array, palette: Uint8Array | undefined
   return rgb;
 }
 
-/** Reads sample `i` of row `y` as 8 bits: smaller depths are stretched to 0…255 (palette indices are not), of 16 bits the upper 8 count. */
+/** Colours or grays of samples that are whole bytes, the upper of which counts: most pictures, and the largest. */
+function wholeBytes(rows: Uint8Array, samples: number, sampleBytes: number): Uint8Array {
+  const pixelBytes = samples * sampleBytes;
+  const [green, blue] = samples < 3 ? [0, 0] : [sampleBytes, 2 * sampleBytes];
+  const rgb = new Uint8Array((3 * rows.length) / pixelBytes);
+  for (let from = 0, to = 0; to < rgb.length; from += pixelBytes, to += 3) {
+    rgb[to] = rows[from] ?? 0;
+    rgb[to + 1] = rows[from + green] ?? 0;
+    rgb[to + 2] = rows[from + blue] ?? 0;
+  }
+  return rgb;
+}
+
+/** Reads sample `i` of row `y` as 8 bits: smaller depths are stretched to 0…255 (palette indices are not). */
 function sampleReader(
   { width, depth, samples, colourType }: Header,
   rows: Uint8Array,
 ): (y: number, i: number) => number {
   const rowBytes = Math.ceil((width * samples * depth) / 8);
-  if (depth >= 8) return (y, i) => rows[y * rowBytes + (i * depth) / 8] ?? 0;
+  if (depth === 8) return (y, i) => rows[y * rowBytes + i] ?? 0;
   const mask = 2 ** depth - 1;
   const stretch = colourType === PALETTE ? 1 : 255 / mask;
   return (y, i) => {

@@ -6,7 +6,14 @@ import type { DiskFile } from '../store/disk.js';
 import { createLedger, type Ledger } from './ledger.js';
 import { probe, type Probe } from './probe.js';
 import { countBytes, missingRanges, type Range } from './ranges.js';
-import { DEFAULT_TUNING, transferRanges, transferStream, type Transfer, type Tuning } from './transfer.js';
+import {
+  DEFAULT_TUNING,
+  transferRanges,
+  transferStream,
+  type Streamed,
+  type Transfer,
+  type Tuning,
+} from './transfer.js';
 import { isSameVersion, type FileVersion } from './version.js';
 
 /** What of a file has arrived, and of which version. */
@@ -72,16 +79,17 @@ export async function download(options: DownloadOptions): Promise<Downloaded> {
   for (let restarts = 0; ; restarts++) {
     checkSize(call.url, found, expected);
     const end = await downloadOnce(options, found, partial);
-    const wrongHash = end.kind === 'done' && expected.sha256 !== undefined && expected.sha256 !== end.sha256;
-    if (end.kind === 'done' && !wrongHash) return end;
+    const problem = end.kind === 'done' ? mismatch(call.url, expected, end) : undefined;
+    if (end.kind === 'done' && problem === undefined) return end;
     await options.note(undefined);
     await options.file.truncate(0);
     // a fresh download that is wrong would be wrong again; a resumed one may be of two versions
-    if (end.kind === 'done' && end.resumedBytes === 0) throw hashMismatch(call.url, expected, end);
+    if (problem !== undefined && end.kind === 'done' && end.resumedBytes === 0) throw problem;
     if (restarts === RESTARTS) throw downloadFailed(call.url, 'the file keeps changing on the server');
     partial = undefined;
     const again = await probe(call, HEAD_BYTES);
     if (again.kind === 'absent') throw downloadFailed(call.url, 'the file has gone from the server');
+    if (again.page && !found.page) throw downloadFailed(call.url, 'the server has a page in its place now');
     const asStream = end.kind === 'noRanges' || restarts === RESTARTS - 1;
     found = asStream && again.kind === 'ranged' ? { ...again, kind: 'stream', exact: true } : again;
   }
@@ -114,13 +122,18 @@ async function downloadOnce(options: DownloadOptions, found: Found, partial: Par
     await ledger.clear();
     await file.truncate(0);
   };
-  const transfer = { call, file, version: found.version, tuning, onWritten, restart };
+  const { version, page } = found;
+  const transfer = { call, file, version, page, tuning, onWritten, restart };
   try {
     const end = await transferFound(found, transfer, ledger);
-    if (typeof end === 'string') return { kind: end };
+    if (typeof end === 'string') {
+      await ledger.settle();
+      return { kind: end };
+    }
+    const { bytes, version } = end;
     report('verifying');
     await file.flush();
-    return { kind: 'done', bytes: end, sha256: await ledger.hash(end), found, resumedBytes };
+    return { kind: 'done', bytes, sha256: await ledger.hash(bytes), found: { ...found, version }, resumedBytes };
   } catch (error) {
     // the reason it ended is what matters; a disk that fails now keeps what was noted before
     if (found.kind === 'ranged') await ledger.save().catch(() => undefined);
@@ -135,23 +148,24 @@ async function usableRanges(file: DiskFile, found: Found, partial: PartialFile |
   return (await file.bytes()) >= end ? partial.done : [];
 }
 
-/** The length of what is there now, or why it is not. */
+/** What is there now, or why it is not. */
 async function transferFound(
   found: Found,
   transfer: Transfer,
   ledger: Ledger,
-): Promise<number | 'changed' | 'noRanges'> {
+): Promise<Streamed | 'changed' | 'noRanges'> {
   const { file, onWritten } = transfer;
+  const { version } = found;
   switch (found.kind) {
     case 'whole':
       await file.write(found.bytes, 0);
       onWritten([0, found.bytes.length]);
-      return found.bytes.length;
+      return { bytes: found.bytes.length, version };
     case 'ranged': {
       await file.write(found.head, 0);
       onWritten([0, found.head.length]);
       const end = await transferRanges(transfer, missingRanges(ledger.done(), found.size));
-      return end === 'done' ? found.size : end;
+      return end === 'done' ? { bytes: found.size, version } : end;
     }
     case 'stream':
       return transferStream(transfer, found.exact ? found.size : undefined);
@@ -161,19 +175,22 @@ async function transferFound(
 }
 
 /** What is longer or shorter than it must be need not be fetched. */
-function checkSize(url: URL, found: Found, { bytes }: Expected): void {
+function checkSize(url: URL, found: Found, expected: Expected): void {
   const size = found.kind === 'whole' ? found.bytes.length : found.kind === 'ranged' ? found.size : undefined;
-  if (bytes === undefined || size === undefined || bytes === size) return;
-  throw fail('hashMismatch', `${publicUrl(url)} has ${size} bytes; ${bytes} were expected.`, { hint: OTHER_FILE });
+  const problem = size === undefined ? undefined : mismatch(url, expected, { bytes: size });
+  if (problem !== undefined) throw problem;
 }
 
 const OTHER_FILE =
   'It is another file than the one that was described, or it was damaged on the way. Check the address and the hash.';
 
-function hashMismatch(url: URL, { sha256 }: Expected, got: Downloaded): DarkroomError {
-  return fail(
-    'hashMismatch',
-    `${publicUrl(url)} arrived with SHA-256 ${got.sha256}; ${sha256 ?? 'none'} was expected.`,
-    { hint: OTHER_FILE },
-  );
+/** What a file is that is not what was expected, as far as it is known. */
+function mismatch(url: URL, expected: Expected, { bytes, sha256 }: Expected): DarkroomError | undefined {
+  const error = (what: string): DarkroomError =>
+    fail('hashMismatch', `${publicUrl(url)} ${what}`, { hint: OTHER_FILE });
+  if (expected.bytes !== undefined && bytes !== expected.bytes) {
+    return error(`has ${bytes} bytes; ${expected.bytes} were expected.`);
+  }
+  if (expected.sha256 === undefined || sha256 === undefined || sha256 === expected.sha256) return undefined;
+  return error(`arrived with SHA-256 ${sha256}; ${expected.sha256} was expected.`);
 }

@@ -12,6 +12,8 @@ export interface Ledger {
   done(): readonly Range[];
   /** Notes everything; after this it outlasts a crash. */
   save(): Promise<void>;
+  /** Waits for a note that is being written: the next one must not meet it. */
+  settle(): Promise<void>;
   /** Forgets everything. */
   clear(): Promise<void>;
   /** The hash of the first `size` bytes, which must all be there. */
@@ -89,6 +91,9 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
       await saving;
       await save();
     },
+    async settle() {
+      await saving;
+    },
     async clear() {
       await hashing;
       check();
@@ -98,7 +103,7 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
       hash = createSha256();
     },
     async hash(size) {
-      await hashing;
+      await Promise.all([hashing, saving]); // when this returns, nothing is written or noted any more
       check();
       await advance();
       if (hashed !== size) throw new Error(`${hashed} of ${size} bytes are there to be hashed.`);

@@ -1,6 +1,18 @@
 /** @file The first request for a file: whether it is there, how long it is, which version, and its first bytes. */
-import { bodyLength, fetchLength, parseContentRange, rangeHeader, refuseStatus, send, withRetries } from '../http.js';
-import type { Call, Incoming } from '../http.js';
+import {
+  bodyLength,
+  fetchLength,
+  isEmptyFile,
+  isPage,
+  isPlainPart,
+  parseContentRange,
+  rangeHeader,
+  refuseStatus,
+  send,
+  withRetries,
+  type Call,
+  type Incoming,
+} from '../http.js';
 import { PassingFailure } from '../retry.js';
 import { concatBytes } from './bytes.js';
 import { versionOf, type FileVersion } from './version.js';
@@ -10,6 +22,8 @@ export interface FileFacts {
   readonly version: FileVersion;
   /** The address will never mean other bytes (`Cache-Control: immutable`, RFC 8246). */
   readonly immutable: boolean;
+  /** A page came in the place of a file. */
+  readonly page: boolean;
   /** The hash and length that a server of Git LFS says (`X-Linked-ETag`, `X-Linked-Size`), where the page may see them. */
   readonly linked: { readonly sha256?: string; readonly size?: number };
 }
@@ -37,7 +51,9 @@ export function probe(call: Call, headBytes: number): Promise<Probe> {
         return readWhole(incoming, headBytes);
       case 416: // nothing at byte 0
         incoming.cancel();
-        return { kind: 'whole', bytes: new Uint8Array(0), ...factsOf(incoming.headers, 0) };
+        return isEmptyFile(incoming.headers)
+          ? { kind: 'whole', bytes: new Uint8Array(0), ...factsOf(incoming.headers, 0) }
+          : { kind: 'stream', size: undefined, exact: false, ...factsOf(new Headers(), undefined) };
       case 404:
       case 410:
         incoming.cancel();
@@ -51,8 +67,8 @@ export function probe(call: Call, headBytes: number): Promise<Probe> {
 async function readPart(call: Call, incoming: Incoming, headBytes: number): Promise<Probe> {
   const { headers } = incoming;
   const range = parseContentRange(headers);
-  if (headers.has('content-encoding') || (range !== undefined && range.start !== 0)) {
-    incoming.cancel(); // pieces of compressed bytes, or of another place
+  if (!isPlainPart(headers) || (range !== undefined && range.start !== 0)) {
+    incoming.cancel(); // of another place
     return { kind: 'stream', size: undefined, exact: false, ...factsOf(headers, undefined) };
   }
   const head = await readHead(incoming, headBytes);
@@ -98,6 +114,7 @@ function factsOf(headers: Headers, size: number | undefined): FileFacts {
   return {
     version: versionOf(headers, size),
     immutable: /\bimmutable\b/i.test(headers.get('cache-control') ?? ''),
+    page: isPage(headers),
     linked: {
       ...(linkedHash === undefined ? {} : { sha256: linkedHash.toLowerCase() }),
       ...(linkedSize === undefined ? {} : { size: Number(linkedSize) }),

@@ -19,8 +19,9 @@ export function createRate(now: () => number): Rate {
     at(bytes) {
       const time = now();
       const last = samples[samples.length - 1];
-      if (last !== undefined && bytes < last.bytes) samples = []; // it began anew
-      if (last === undefined || bytes < last.bytes || time - last.time >= SAMPLE_MS) {
+      const anew = last === undefined || bytes < last.bytes || time < last.time; // the clock may have been set back
+      if (anew) samples = [];
+      if (anew || time - last.time >= SAMPLE_MS) {
         samples = [...samples.filter((sample) => time - sample.time <= WINDOW_MS), { time, bytes }];
       }
       const [first] = samples;

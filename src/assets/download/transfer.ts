@@ -6,8 +6,18 @@
  * first one instead, which says the same.
  */
 import { throwIfAborted } from '../../base/errors.js';
-import { bodyLength, downloadFailed, parseContentRange, rangeHeader, refuseStatus, send } from '../http.js';
-import type { Call, Incoming } from '../http.js';
+import {
+  bodyLength,
+  downloadFailed,
+  isPage,
+  isPlainPart,
+  parseContentRange,
+  rangeHeader,
+  refuseStatus,
+  send,
+  type Call,
+  type Incoming,
+} from '../http.js';
 import { PassingFailure, waitAfter, waitFor } from '../retry.js';
 import type { DiskFile } from '../store/disk.js';
 import { shortBody } from './probe.js';
@@ -40,6 +50,8 @@ export interface Transfer {
   readonly file: Pick<DiskFile, 'write'>;
   /** What every answer must agree with. */
   readonly version: FileVersion;
+  /** Whether the file itself is a page. */
+  readonly page: boolean;
   readonly tuning: Tuning;
   /** These bytes were written. May throw, which ends the transfer. */
   readonly onWritten: (range: Range) => void;
@@ -113,11 +125,12 @@ async function passOrThrow(
 
 /** One request for a range, or for the part of it that the server cares to give. */
 async function receive(
-  { call, file, version, onWritten }: Transfer,
+  { call, file, version, page, onWritten }: Transfer,
   [start, end]: Range,
   advance: (bytes: number) => void,
 ): Promise<TransferEnd> {
   const incoming = await send(call, { headers: rangeHeader(start, end), cache: 'no-store' });
+  if (!page) refusePage(incoming);
   const outcome = judge(call, incoming, [start, end], version);
   if (outcome !== 'done') return outcome;
   let at = start;
@@ -132,6 +145,13 @@ async function receive(
   return 'done';
 }
 
+/** A network that wants a login answers in the place of the server, until somebody logs in. @throws PassingFailure */
+function refusePage(incoming: Incoming): void {
+  if (!isPage(incoming.headers) || incoming.status >= 400) return;
+  incoming.cancel();
+  throw new PassingFailure('a page came in the place of the file, as from networks that want a login');
+}
+
 /** Looks at an answer before its body is read; cancels it unless it is `done`. */
 function judge(call: Call, incoming: Incoming, [start, end]: Range, version: FileVersion): TransferEnd {
   const { status, headers } = incoming;
@@ -140,18 +160,23 @@ function judge(call: Call, incoming: Incoming, [start, end]: Range, version: Fil
   const same = agrees(version, versionOf(headers, status === 206 ? range?.total : bodyLength(headers)));
   const length = bodyLength(headers) ?? 0;
   const fits = (range === undefined || range.start === start) && length <= end - start;
-  if (status === 206 && same && fits && !headers.has('content-encoding')) return 'done';
+  if (status === 206 && same && fits && isPlainPart(headers)) return 'done';
   incoming.cancel();
   return same && status !== 416 ? 'noRanges' : 'changed';
 }
 
+/** What came as one stream: of one version, whichever it is. */
+export interface Streamed {
+  readonly bytes: number;
+  readonly version: FileVersion;
+}
+
 /**
  * Fetches a whole file from its beginning, again after each failure.
- * @param size what its length must be, where that is certain
- * @returns its length, or `changed`
+ * @param size what the length of the expected version must be, where that is certain
  * @throws as {@link transferRanges}
  */
-export async function transferStream(transfer: Transfer, size: number | undefined): Promise<number | 'changed'> {
+export async function transferStream(transfer: Transfer, size: number | undefined): Promise<Streamed | 'noRanges'> {
   const { call, tuning, restart } = transfer;
   for (let failures = 1; ; failures++) {
     try {
@@ -164,16 +189,18 @@ export async function transferStream(transfer: Transfer, size: number | undefine
 }
 
 async function receiveAll(
-  { call, file, version, onWritten }: Transfer,
+  { call, file, version: expected, page, onWritten }: Transfer,
   size: number | undefined,
-): Promise<number | 'changed'> {
+): Promise<Streamed | 'noRanges'> {
   const incoming = await requestAll(call);
+  if (!page) refusePage(incoming);
   const { headers } = incoming;
   const range = parseContentRange(headers);
-  if ((range?.start ?? 0) !== 0 || !agrees(version, versionOf(headers, undefined))) {
+  if ((range?.start ?? 0) !== 0) {
     incoming.cancel();
-    return 'changed';
+    return 'noRanges';
   }
+  const version = versionOf(headers, range?.total ?? bodyLength(headers));
   let at = 0;
   for await (const piece of incoming.pieces()) {
     await file.write(piece, at);
@@ -183,9 +210,9 @@ async function receiveAll(
   // longer than announced is what a compressed body is whose encoding is hidden from this page
   const length = bodyLength(headers);
   if (length !== undefined && at < length) throw shortBody(at, length);
-  const exact = size ?? range?.total;
+  const exact = range?.total ?? (agrees(expected, versionOf(headers, undefined)) ? size : undefined);
   if (exact !== undefined && at !== exact) throw shortBody(at, exact);
-  return at;
+  return { bytes: at, version };
 }
 
 /**
@@ -195,8 +222,9 @@ async function receiveAll(
 async function requestAll(call: Call): Promise<Incoming> {
   const ranged = await send(call, { headers: rangeHeader(0), cache: 'no-store' });
   if (ranged.status === 200) return ranged;
-  if (ranged.status !== 206) return refuseStatus(call, ranged);
-  if (parseContentRange(ranged.headers)?.total !== undefined) return ranged;
+  if (ranged.status !== 206 && ranged.status !== 416) return refuseStatus(call, ranged);
+  const { headers, status } = ranged;
+  if (status === 206 && parseContentRange(headers)?.total !== undefined && isPlainPart(headers)) return ranged;
   ranged.cancel();
   const plain = await send(call, { cache: 'no-store' });
   return plain.status === 200 ? plain : refuseStatus(call, plain);

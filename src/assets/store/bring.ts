@@ -14,7 +14,7 @@ import {
 import { hubFacts, isFixed } from '../download/hub-facts.js';
 import { countBytes } from '../download/ranges.js';
 import { publicUrl } from '../http.js';
-import { removeData } from './catalog.js';
+import { freshData, removeData } from './catalog.js';
 import { lockNames, onDisk, type FileOfModel, type StoreContext } from './context.js';
 import type { DownloadState } from './events.js';
 import { hasOtherHash, names, readFileRecord, readJournal, type FileRecord, type JournalRecord } from './records.js';
@@ -89,8 +89,7 @@ async function fetchFile(context: StoreContext, { file, found, signal, tell, old
   // a journal that was not removed when its file was whole must not lead to that file being written to
   const left = await onDisk(() => readJournal(disk, id));
   const journal = left?.data === old ? undefined : left;
-  const fresh = names.data(id, now().toString(36));
-  const data = journal?.data ?? (fresh === old ? `${fresh}0` : fresh);
+  const data = journal?.data ?? (await onDisk(() => freshData(context, id)));
   const size = expected.bytes ?? (found.kind === 'whole' ? found.bytes.length : found.size) ?? 0;
   await onDisk(() => makeRoom(context, size - countBytes(journal?.partial.done ?? []), model.id));
 
@@ -133,11 +132,15 @@ async function withFile<T>(
   work: (file: ReturnType<typeof roomyFile>) => Promise<T>,
 ): Promise<T> {
   const opened = await onDisk(() => context.disk.open(data));
+  let value: T;
   try {
-    return await onDisk(() => work(roomyFile(context, model, opened)));
-  } finally {
-    await onDisk(() => opened.close());
+    value = await onDisk(() => work(roomyFile(context, model, opened)));
+  } catch (error) {
+    await opened.close().catch(() => undefined); // what went wrong first is what matters
+    throw error;
   }
+  await onDisk(() => opened.close());
+  return value;
 }
 
 function recordOf(
@@ -156,7 +159,7 @@ function recordOf(
     expected: expected.sha256 !== undefined,
     version: found.version,
     fixed: isFixed(url) || found.immutable,
-    stale: false,
+    stale: found.page, // used as it is only while there is no network
     storedAt,
   };
 }

@@ -66,16 +66,14 @@ export function bytesOf({ files }: StoredFiles): {
 }
 
 /** Whether a file of it is being read or downloaded, in any tab. */
-export async function isInUse({ locks }: StoreContext, { files }: StoredFiles): Promise<boolean> {
-  for (const { id, record, journal } of files) {
-    const taken = [
+export function isInUse({ locks }: StoreContext, { files }: StoredFiles): Promise<boolean> {
+  return locks.anyHeld(
+    files.flatMap(({ id, record, journal }) => [
       lockNames.download(id),
       ...(hasData(record) ? [lockNames.data(record.data)] : []),
       ...(journal === undefined ? [] : [lockNames.data(journal.data)]),
-    ];
-    for (const name of taken) if ((await locks.tryHold(name, () => Promise.resolve())) === undefined) return true;
-  }
-  return false;
+    ]),
+  );
 }
 
 /**
@@ -94,6 +92,13 @@ export async function deleteModel(context: StoreContext, id: string, { files }: 
     });
   }
   await locks.hold(lockNames.model(id), () => removeRecord(disk, names.model(id)));
+}
+
+/** A name for data that none has, nor had as far as can be told (clocks may be set back): what is being read is not written to. */
+export async function freshData({ disk, now }: StoreContext, id: string): Promise<string> {
+  let name = names.data(id, now().toString(36));
+  while ((await disk.view(name)) !== undefined) name += '0';
+  return name;
 }
 
 /** Deletes data unless somebody reads it; then {@link sweep} will. */

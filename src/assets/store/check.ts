@@ -7,6 +7,7 @@ import { probe } from '../download/probe.js';
 import { agrees } from '../download/version.js';
 import { readCatalog, type StoredFile } from './catalog.js';
 import { lockNames, onDisk, type ModelOfStore, type StoreContext } from './context.js';
+import { unlessFull } from './disk.js';
 import { names, readFileRecord, readModelRecord, type ModelRecord } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
 
@@ -35,7 +36,8 @@ export async function checkModel(
 ): Promise<void> {
   const { disk, now, locks } = context;
   const before = await onDisk(() => readModelRecord(disk, model.id));
-  const due = policy === 'always' || (policy === 'daily' && now() - (before?.checkedAt ?? 0) >= DAY_MS);
+  const sinceMs = now() - (before?.checkedAt ?? 0);
+  const due = policy === 'always' || (policy === 'daily' && (sinceMs >= DAY_MS || sinceMs < 0)); // the clock was set back
   const files = due ? ((await onDisk(() => readCatalog(context))).get(model.id)?.files ?? []) : [];
   const answered = files.length > 0 && (await compareAll(context, files, { urlOf, signal }));
   throwIfAborted(signal);
@@ -45,7 +47,7 @@ export async function checkModel(
       const current = await readModelRecord(disk, model.id); // pinned meanwhile, perhaps
       const { address, title } = model;
       const record: ModelRecord = { address, title, pinned: current?.pinned ?? false, usedAt: now(), checkedAt };
-      await writeRecord(disk, names.model(model.id), record);
+      await unlessFull(() => writeRecord(disk, names.model(model.id), record));
     }),
   );
 }

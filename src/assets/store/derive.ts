@@ -5,9 +5,9 @@
 import { fail, throwIfAborted } from '../../base/errors.js';
 import type { DerivedFile, DerivedOutput } from '../derived-files.js';
 import { DEFAULT_TUNING } from '../download/transfer.js';
-import { removeData } from './catalog.js';
+import { freshData, removeData } from './catalog.js';
 import { lockNames, onDisk, type ModelOfStore, type StoreContext } from './context.js';
-import type { Disk, DiskFile } from './disk.js';
+import type { DiskFile } from './disk.js';
 import { names, readDerivedRecord, readJournal, type DerivedRecord, type JournalRecord } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
 import { makeRoom, roomyFile, withRoom } from './space.js';
@@ -73,7 +73,7 @@ async function make(
 ): Promise<DerivedRecord> {
   const { disk, now } = context;
   const { id, model, file } = derived;
-  const data = left?.data ?? (await onDisk(() => freshName(disk, id, now())));
+  const data = left?.data ?? (await onDisk(() => freshData(context, id)));
   const noted = endOf(left);
   await onDisk(() => makeRoom(context, file.bytes - noted, model.id));
   if (left === undefined) await note(context, derived, data, 0); // before the data: what no record names is swept away
@@ -94,13 +94,6 @@ async function make(
   };
   await onDisk(() => withRoom(context, model.id, () => writeRecord(disk, names.file(id), record)));
   return record;
-}
-
-/** A name that no data has, nor had as far as can be told: what is being read is not written to. */
-async function freshName(disk: Disk, id: string, now: number): Promise<string> {
-  let name = names.data(id, now.toString(36));
-  while ((await disk.view(name)) !== undefined) name += '0';
-  return name;
 }
 
 function endOf(journal: JournalRecord | undefined): number {

@@ -70,7 +70,7 @@ export function createDownloadEvents(now: () => number, channel?: Channel): Down
       return (state, bytes, totalBytes, resumedBytes) => {
         const bytesPerSecond = rate.at(bytes);
         const time = now();
-        if (state === lastState && time - toldAt < EVERY_MS) return;
+        if (state === lastState && time >= toldAt && time - toldAt < EVERY_MS) return; // clocks may be set back
         lastState = state;
         toldAt = time;
         const left = secondsLeft(bytes, totalBytes, bytesPerSecond);

@@ -13,6 +13,8 @@ export interface Locks {
   hold<T>(name: string, work: () => Promise<T>, options?: HoldOptions): Promise<T>;
   /** Runs `work` alone if nobody holds the lock now; `undefined` where somebody does. */
   tryHold<T>(name: string, work: () => Promise<T>): Promise<{ readonly value: T } | undefined>;
+  /** Whether somebody holds one of them now. To try them would tell the same, but whoever tries for good at that moment would fail. */
+  anyHeld(names: readonly string[]): Promise<boolean>;
 }
 
 /** The browser's own (https://w3c.github.io/web-locks/): a closed or crashed tab gives its locks back. */
@@ -36,6 +38,11 @@ export function webLocks(manager: LockManager, prefix = 'darkroom-store/'): Lock
       manager.request(prefix + name, { ifAvailable: true }, async (lock) =>
         lock === null ? undefined : { value: await work() },
       ),
+    async anyHeld(names) {
+      const { held = [] } = await manager.query();
+      const all = new Set(held.map(({ name }) => name));
+      return names.some((name) => all.has(prefix + name));
+    },
   };
 }
 
@@ -108,6 +115,7 @@ export function createLocks(): Locks {
       queue.holders = Infinity;
       return { value: await run(name, queue, false, work) };
     },
+    anyHeld: (names) => Promise.resolve(names.some((name) => (queues.get(name)?.holders ?? 0) > 0)),
   };
 }
 

@@ -1,6 +1,6 @@
 /** @file Chooses where a browser keeps files: the private file system, the Cache API, or nowhere. */
 import { createCacheDisk } from './cache-disk.js';
-import type { Disk } from './disk.js';
+import { isFull, type Disk } from './disk.js';
 import { createOpfsDisk } from './opfs-disk.js';
 
 /** A disk, or why there is none. */
@@ -48,6 +48,20 @@ export async function openBrowserDisk({ storage, caches }: BrowserStorage): Prom
 /** Writes and reads a byte. Two tabs may do so at once, so what is read is not compared. */
 async function tryOut(disk: Disk): Promise<void> {
   const name = `trial-${Math.random().toString(36).slice(2)}`;
+  try {
+    await writeByte(disk, name);
+  } catch (error) {
+    await disk.remove(name);
+    // a full disk can still be read from; one that has no room and nothing on it is none
+    if (isFull(error) && (await disk.list()).length > 0) return;
+    throw error;
+  }
+  const bytes = (await disk.view(name))?.bytes;
+  await disk.remove(name);
+  if (bytes !== 1) throw new Error('what is written cannot be read back');
+}
+
+async function writeByte(disk: Disk, name: string): Promise<void> {
   const file = await disk.open(name);
   try {
     await file.write(Uint8Array.of(1), 0);
@@ -55,7 +69,4 @@ async function tryOut(disk: Disk): Promise<void> {
   } finally {
     await file.close();
   }
-  const bytes = (await disk.view(name))?.bytes;
-  await disk.remove(name);
-  if (bytes !== 1) throw new Error('what is written cannot be read back');
 }

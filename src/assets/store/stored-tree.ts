@@ -5,11 +5,13 @@ import { HEAD_BYTES, type Expected, type Found } from '../download/download.js';
 import { probe } from '../download/probe.js';
 import { publicUrl } from '../http.js';
 import type { ByteSource, OnBytes } from '../source.js';
+import { isWeightFile } from '../url-tree.js';
 import { bring } from './bring.js';
-import { sweep } from './catalog.js';
+import { readCatalog, sweep } from './catalog.js';
 import { checkModel, type Revalidation, type UrlOf } from './check.js';
 import { lockNames, onDisk, type FileOfModel, type ModelOfStore, type StoreContext } from './context.js';
 import { derive } from './derive.js';
+import { unlessFull } from './disk.js';
 import { identityOf, identityOfDerived } from './identity.js';
 import { takeLease } from './locks.js';
 import {
@@ -24,7 +26,6 @@ import {
   type FileRecord,
 } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
-import { withRoom } from './space.js';
 import { comingSource, storedSource } from './stored-source.js';
 
 /** How often a file is fetched again that is deleted as soon as it is there. */
@@ -47,6 +48,7 @@ export interface ModelReader extends DerivedFiles {
 export function createReader({ context, model, policy, urlOf, expectedOf }: ReaderOptions): ModelReader {
   const leases = new Map<string, () => Promise<void>>();
   let checked: Promise<void> | undefined;
+  let weights: Promise<boolean> | undefined;
   let closed = false;
 
   /** Once, by whoever opens first; again if that one was stopped. */
@@ -61,6 +63,12 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       await checkModel(context, model, { policy: 'never', urlOf, signal });
     }
   };
+  /** Whether weights of it are there. Before, it cannot be used without a network, and what was absent may be what it lacked. */
+  const hasWeights = (): Promise<boolean> =>
+    (weights ??= onDisk(async () => {
+      const { files = [] } = (await readCatalog(context)).get(model.id) ?? {};
+      return files.some(({ record }) => record?.kind === 'file' && isWeightFile(record.url));
+    }));
   const lease = async (data: string, signal: AbortSignal | undefined): Promise<void> => {
     if (leases.has(data)) return;
     const release = await takeLease(context.locks, lockNames.data(data), signal);
@@ -135,7 +143,8 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       const id = identityOf(url);
       const expected = expectedOf(url);
       const known = await stored(id, readFileRecord, signal);
-      if (known !== undefined && !isOutdated(known.record, expected)) return known.source;
+      const doubtful = known?.record.kind === 'absent' && !(await hasWeights());
+      if (known !== undefined && !doubtful && !isOutdated(known.record, expected)) return known.source;
       const file = { id, url, model, expected };
       try {
         return await fetchFile(file, signal, onBytes);
@@ -187,6 +196,6 @@ async function noteAbsence(context: StoreContext, { id, url, model }: FileOfMode
   const { disk, locks } = context;
   const record: AbsentRecord = { kind: 'absent', model: model.id, url: publicUrl(url) };
   await locks.tryHold(lockNames.download(id), () =>
-    onDisk(() => withRoom(context, model.id, () => writeRecord(disk, names.file(id), record))),
+    onDisk(() => unlessFull(() => writeRecord(disk, names.file(id), record))),
   );
 }

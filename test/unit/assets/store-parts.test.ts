@@ -121,6 +121,13 @@ describe('locks', () => {
     await together();
     await release();
     expect(await locks.tryHold('x', () => Promise.resolve(1))).toEqual({ value: 1 });
+    const held: boolean[] = [];
+    for (const shared of [true, false]) {
+      await locks.hold('x', async () => void held.push(await locks.anyHeld(['y', 'x']), await locks.anyHeld(['y'])), {
+        shared,
+      });
+    }
+    expect([...held, await locks.anyHeld(['x'])]).toEqual([true, false, true, false, false]);
     await expect(locks.hold('x', () => Promise.reject(new Error('work')))).rejects.toThrow('work');
     expect(await locks.tryHold('x', () => Promise.resolve(2))).toEqual({ value: 2 });
   });
@@ -207,6 +214,8 @@ it('speed is the mean of the last seconds', () => {
   expect(secondsLeft(0, undefined, 500)).toBeUndefined();
   expect(secondsLeft(0, 10, 0)).toBeUndefined();
   expect(at(22, 0)).toBeUndefined(); // begun anew
+  at(-3600, 500); // the clock was set back
+  expect(at(-3599, 1500)).toBe(1000);
 });
 
 it('a browser without storage has no disk, and says what it tried', async () => {
@@ -217,6 +226,20 @@ it('a browser without storage has no disk, and says what it tried', async () => 
     caches: { open: () => Promise.reject(new DOMException('denied', 'SecurityError')) },
   });
   expect(JSON.stringify(refused)).toContain('private file system: not in private windows; cache: denied');
+});
+
+it('a disk that is full is a disk if there is something on it', async () => {
+  const full = () => Promise.reject(new DOMException('no room', 'QuotaExceededError'));
+  const cacheOf = (...urls: readonly string[]): Pick<CacheStorage, 'open'> => {
+    const cache = {
+      put: full,
+      match: () => Promise.resolve(new Response('x')),
+      keys: () => Promise.resolve(urls.map((url) => new Request(url))),
+    };
+    return { open: () => Promise.resolve(cache as unknown as Cache) }; // no more of it is used
+  };
+  expect((await openBrowserDisk({ caches: cacheOf() })).kind).toBe('none');
+  expect((await openBrowserDisk({ caches: cacheOf('https://darkroom.invalid/schema.a/0') })).kind).toBe('disk');
 });
 
 describe('a stored file beyond 4 GiB', () => {

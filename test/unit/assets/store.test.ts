@@ -8,6 +8,7 @@ import {
   type MisbehavingServer,
 } from '../../../scripts/lib/misbehaving-server.js';
 import type { ByteSource, FileTree } from '../../../src/assets/source.js';
+import type { Disk } from '../../../src/assets/store/disk.js';
 import type { DownloadEvent } from '../../../src/assets/store/events.js';
 import type { ModelStore } from '../../../src/assets/store/model-store.js';
 import { createFakeBrowser, DAY, limitedDisk, textOfDisk, type FakeBrowser } from './store-support.js';
@@ -327,6 +328,26 @@ describe('a file that changes on the server', () => {
     await vi.waitFor(async () => expect(await dataFiles()).toHaveLength(1));
   });
 
+  it('is noticed where the clock was set back, and never written over what is being read', async () => {
+    const reading = browser.tab().tree(root);
+    const old = await open(reading, 'unet/w.safetensors');
+    const before = browser.time;
+    const at = (): number => browser.time; // stands still, so that versions can have the same time
+    const tab = (): ModelStore => browser.tab({ deps: { now: at } });
+    await tab().tree(root).open('config.json');
+    expectBytes(await readAll(old), weights);
+    browser.time += 2 * DAY;
+    change();
+    expectBytes(await read(tab()), next);
+    browser.time = before - DAY;
+    const third = patternBytes(2_300_000, 7);
+    server.files.set(served('unet/w.safetensors'), { bytes: third, etag: '"w3"' });
+    const tree = tab().tree(root);
+    await open(tree, 'config.json');
+    expectBytes(await readAll(await open(tree, 'unet/w.safetensors')), third);
+    expectBytes(await readAll(old), weights);
+  });
+
   it('is looked at when asked for always, never, and never where it cannot change', async () => {
     const always = browser.tab({ revalidate: 'always' });
     await load(always);
@@ -348,12 +369,48 @@ describe('a file that changes on the server', () => {
     expect(browser.requests.map(({ url }) => url).filter((url) => url.includes('w.safetensors'))).toEqual([]);
   });
 
+  it('is seen at once when it appears, while the weights are not there: it may be what the model lacked', async () => {
+    const has = async (): Promise<boolean> => (await browser.tab().tree(root).open('late.json')) !== undefined;
+    expect(await has()).toBe(false);
+    server.files.set(served('late.json'), { bytes: config });
+    expect(await has()).toBe(true);
+  });
+
   it('is seen when it appears', async () => {
     await load(browser.tab());
     server.files.set(served('absent.json'), { bytes: config });
     browser.time += DAY;
     expectBytes(await readAll(await open(browser.tab().tree(root), 'absent.json')), config);
   });
+});
+
+it('a page in the place of a file is asked for again at each opening, and stands for it only while there is no network', async () => {
+  const page = { bytes: utf8('<!doctype html>'), headers: { 'content-type': 'text/html' } };
+  const text = async (): Promise<string> => {
+    const tree = browser.tab().tree(root);
+    const bytes = await readAll(await open(tree, 'late.json'));
+    tree.close?.();
+    return new TextDecoder().decode(bytes);
+  };
+  server.files.set(served('late.json'), page);
+  expect(await text()).toBe('<!doctype html>');
+  browser.online = false;
+  expect(await text()).toBe('<!doctype html>');
+  browser.online = true;
+  server.files.set(served('late.json'), { bytes: config });
+  expect(await text()).toBe('{"a": 1}');
+  browser.requests.length = 0;
+  expect(await text()).toBe('{"a": 1}');
+  expect(browser.requests).toEqual([]);
+});
+
+it('progress is told although the clock is set back', async () => {
+  const start = browser.time;
+  const told: number[] = [];
+  const tab = browser.tab({ deps: { now: () => start - 60_000 * told.length } });
+  tab.subscribe(({ bytes }) => told.push(bytes));
+  await readAll(await open(tab.tree(root), 'unet/w.safetensors'));
+  expect(new Set(told).size).toBeGreaterThan(10);
 });
 
 describe('room', () => {
@@ -420,7 +477,44 @@ describe('room', () => {
   });
 });
 
+describe('a full disk', () => {
+  it('can be read from: nothing that is written then is needed', async () => {
+    let room = 1e9;
+    browser = createFakeBrowser(limitedDisk(() => room));
+    await load(browser.tab());
+    room = 0;
+    const tree = browser.tab().tree(root);
+    expect(await tree.open('other.json')).toBeUndefined();
+    browser.online = false;
+    await load(browser.tab());
+  });
+
+  it('is what the error says, where the file cannot even be closed', async () => {
+    const full = () => Promise.reject(new DOMException('no room', 'QuotaExceededError'));
+    const disk: Disk = {
+      ...browser.disk,
+      open: async (name) => ({
+        ...(await browser.disk.open(name)),
+        ...(name.startsWith('d-') ? { flush: full, close: full } : {}),
+      }),
+    };
+    expect((await problemOf(() => load(createFakeBrowser(disk).tab()))).code).toBe('storageFull');
+  });
+});
+
 describe('managing', () => {
+  it('lists without taking a lock, which a deletion at the same time would find taken', async () => {
+    await load(browser.tab());
+    const taken: string[] = [];
+    const tab = browser.tab({
+      locks: { ...browser.locks, tryHold: (name, work) => (taken.push(name), browser.locks.tryHold(name, work)) },
+    });
+    await tab.status(); // sweeps
+    taken.length = 0;
+    expect(await tab.list()).toHaveLength(1);
+    expect(taken).toEqual([]);
+  });
+
   it('deletes a model at once, and what is read of it when that is over', async () => {
     const tab = browser.tab();
     await load(tab);
