@@ -330,20 +330,6 @@ const pad: Rule = (call) => {
   );
 };
 
-const instanceNorm: Rule = (call) => {
-  const x = input(call, 0);
-  expect(call, isFloat(x) && x.shape.length >= 3, 'needs [N,C,…]');
-  vector(call, 1, dim(x, 1), 'scale');
-  vector(call, 2, dim(x, 1), 'bias');
-  return like(x);
-};
-
-const groupNormalization: Rule = (call) => {
-  const groups = attribute(call, 'num_groups', 0);
-  expect(call, groups > 0 && dim(input(call, 0), 1) % groups === 0, `channels do not divide into ${groups} groups`);
-  return instanceNorm(call);
-};
-
 const RULES: Readonly<Record<string, Rule>> = {
   Add: broadcast,
   Mul: broadcast,
@@ -353,7 +339,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   Cast: cast,
   ReduceL2: reduce,
   ReduceMean: reduce,
+  ReduceSumSquare: reduce,
   Sigmoid: elementwise,
+  Sqrt: elementwise,
   Tanh: elementwise,
   Relu: elementwise,
   Gelu: elementwise,
@@ -363,8 +351,6 @@ const RULES: Readonly<Record<string, Rule>> = {
   Gemm: gemm,
   MatMul: matMul,
   LayerNormalization: layerNorm,
-  InstanceNormalization: instanceNorm,
-  GroupNormalization: groupNormalization,
   Reshape: reshape,
   Expand: expand,
   Transpose: transpose,

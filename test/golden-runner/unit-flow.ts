@@ -46,20 +46,8 @@ export async function compareSchedules(folder: GoldenFolder, path: string): Prom
       compare(`${what}: sigmas`, sigmas, row.sigmas, { absolute: 0, relative: SIGMA }),
       row.timesteps === undefined
         ? compare(`${what}: timesteps`, timesteps, exact, { absolute: TIMESTEP, relative: 0 })
-        : compare(`${what}: timesteps`, settled(timesteps, row.timesteps, exact), row.timesteps, {
-            absolute: 0,
-            relative: 0,
-          }),
+        : compare(`${what}: timesteps`, timesteps, row.timesteps, { absolute: 0, relative: 0 }),
     ];
-  });
-}
-
-/** 1000·σ cut off: where it is a whole number but for rounding (σ = 0.999), either neighbour will do. */
-function settled(got: ArrayLike<number>, golden: readonly number[], exact: readonly number[]): readonly number[] {
-  return Array.from(got, (t, i) => {
-    const value = exact[i] ?? NaN;
-    const either = Math.abs(value - Math.round(value)) < 1e-4 && Math.abs(t - (golden[i] ?? NaN)) === 1;
-    return either ? (golden[i] ?? NaN) : t;
   });
 }
 

@@ -44,11 +44,14 @@ function flowSigmas(config: SchedulerConfig, run: RunShape, options: Exponential
   return sigmas.map((sigma, i) => (i === 0 && Math.abs(sigma - 1) < BELOW_ONE ? sigma - BELOW_ONE : sigma));
 }
 
-/** Flow: a curve redistributes between the ends of the shifted schedule (the shift comes first). */
+/**
+ * Flow: a curve redistributes between the ends of the shifted schedule (the shift comes first). The ends are float32, as diffusers' tables hold them:
+ * timesteps are cut off, and a curve that ends a hair below σ = 0.999 would begin at 998.
+ */
 function flowGrid(config: SchedulerConfig, run: RunShape, options: ExponentialOptions, noise: NoiseSchedule): Grid {
   const curve = curveOf(config);
   const plain = flowSigmas(config, run, options);
-  const [high, low] = [at(plain, 0), at(plain, plain.length - 1)];
+  const [high, low] = [Math.fround(at(plain, 0)), Math.fround(at(plain, plain.length - 1))];
   const ends = noise.sigmas;
   const sigmas =
     curve === undefined

@@ -36,13 +36,6 @@ function samplerOf({ model, scheduler, tokens, steps }: Omit<ScheduleRow, 'sigma
   return createSampler({ name, config, steps, imageSeqLen: tokens, uniformFlowGrid: model.startsWith('flux') });
 }
 
-/** Whole timesteps are 1000·σ cut off: where that is an integer but for rounding (σ = 0.999), either neighbour may come out. */
-function timestepTolerance({ timesteps, sigmas }: ScheduleRow, i: number): number {
-  const exact = 1000 * (sigmas[i] ?? NaN);
-  if (timesteps === undefined) return TOL.TIMESTEP;
-  return Math.abs(exact - Math.round(exact)) < 1e-4 ? 1 : 0;
-}
-
 describe('flow schedules', () => {
   it.each([...new Set(rows.map(({ model, scheduler }) => `${model}/${scheduler}`))])('%s', (key) => {
     for (const row of rows.filter(({ model, scheduler }) => `${model}/${scheduler}` === key)) {
@@ -55,7 +48,7 @@ describe('flow schedules', () => {
       const timesteps = row.timesteps ?? row.sigmas.slice(0, -1).map((sigma) => 1000 * sigma);
       timesteps.forEach((t, i) => {
         const off = Math.abs(t - (sampler.timesteps[i] ?? NaN));
-        expect(off, what).toBeLessThanOrEqual(timestepTolerance(row, i));
+        expect(off, what).toBeLessThanOrEqual(row.timesteps === undefined ? TOL.TIMESTEP : 0);
       });
     }
   });

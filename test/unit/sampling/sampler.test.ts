@@ -68,9 +68,9 @@ describe('createSampler', () => {
     expect(createSampler({ name: 'Euler', config, steps: 4 }).steps).toBe(4);
   });
 
-  it('refuses two curves at once', () => {
-    const config = { ...sd15, use_beta_sigmas: true };
-    expect(() => createSampler({ name: 'Euler Karras', config, steps: 4 })).toThrow(/only one of/);
+  it('refuses a model that asks for two curves at once', () => {
+    const config = { ...sd15, use_beta_sigmas: true, use_karras_sigmas: true };
+    expect(() => createSampler({ name: 'Euler', config, steps: 4 })).toThrow(/only one of/);
   });
 
   it.each([
@@ -107,6 +107,20 @@ describe('createSampler', () => {
     expect(createSampler({ name: 'Euler', config: sd15, steps: 4 }).timesteps).toEqual([999, 666, 333, 0]);
     expect(createSampler({ name: 'Euler', config: base('sdxl'), steps: 4 }).timesteps).toEqual([751, 501, 251, 1]);
     expect(createSampler({ name: 'Euler', config: base('turbo'), steps: 4 }).timesteps).toEqual([999, 749, 499, 249]);
+  });
+
+  it("puts a name's curve in the place of the model's", () => {
+    // diffusers 0.42.1: DPMSolverMultistepScheduler.from_config(sd15, use_exponential_sigmas=True), FlowMatchEulerDiscreteScheduler.from_config(schnell,
+    // use_beta_sigmas=True), both with use_karras_sigmas=False.
+    const karras = (config: object) => ({ ...config, use_karras_sigmas: true });
+    const exponential = createSampler({ name: 'DPM++ 2M Exponential', config: karras(sd15), steps: 3 });
+    [14.6146469, 0.652896047, 0.0291675348, 0].forEach((sigma, i) =>
+      expect(exponential.sigmas[i]).toBeCloseTo(sigma, 6),
+    );
+    expect(exponential.timesteps).toEqual([998, 233, 0]);
+    const config = karras(base('flux-schnell'));
+    const beta = createSampler({ name: 'Euler Beta', config, steps: 3, uniformFlowGrid: true });
+    [1, 2 / 3, 1 / 3, 0].forEach((sigma, i) => expect(beta.sigmas[i]).toBeCloseTo(sigma, 6));
   });
 
   it('tells a continuous v-model ¼ ln σ, over its own range of σ', () => {
