@@ -1,7 +1,7 @@
 /**
  * @file `npm run bench [-- graphs|sampling|memory|model|load|lora|flux|convert]`: what things cost on this machine. Ratios are within one run; times are only
- * of this machine. Without an argument everything runs but `convert`. `flux` takes `--tokens N` and `--backend wasm|webgpu`, `convert` `--bits 4|8` and
- * `--part 0.1`.
+ * of this machine. Without an argument everything runs but `convert`. `flux` takes `--tokens N` and `--backend wasm|webgpu`, `convert` `--bits 4|8`,
+ * `--part 0.1` and `--where browser`.
  */
 import { parseArgs } from 'node:util';
 import { benchConvert, type ConvertBenchOptions } from './convert.js';
@@ -37,6 +37,7 @@ async function main(): Promise<void> {
       backend: { type: 'string' },
       bits: { type: 'string' },
       part: { type: 'string' },
+      where: { type: 'string' },
     },
   });
   const unknown = wanted.filter((name) => !(name in BENCHES));

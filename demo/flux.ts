@@ -8,7 +8,7 @@ export type FluxRequest = Pick<ImageInferenceRequest, 'maxSequenceLength' | 'tru
 /** What a model is registered with, beside its name and its files. */
 export type FluxDetails = Pick<SaidOfModel, 'companions' | 'overrides'>;
 
-const BITS = [4, 8] as const;
+const BITS = [4, 8, 16] as const;
 
 /** @param onDetails called when models would be registered otherwise than before */
 export function setUpFlux(shelf: Shelf, onDetails: () => void): void {
@@ -23,17 +23,27 @@ export function setUpFlux(shelf: Shelf, onDetails: () => void): void {
   };
   parts.addEventListener('change', changed); // what is typed, when it is whole
   parts.addEventListener('input', () => shelf.has(parts.value.trim()) && changed());
-  find('weightBits', HTMLSelectElement).addEventListener('change', changed);
+  for (const id of ['weightBits', 'textEncoderBits'] as const)
+    find(id, HTMLSelectElement).addEventListener('change', changed);
 }
 
 /** What is left empty is not said. */
 export function readFluxDetails(): FluxDetails {
   const parts = find('companions', HTMLInputElement).value.trim();
-  const bits = BITS.find((known) => String(known) === find('weightBits', HTMLSelectElement).value);
+  const [weightBits, textEncoderBits] = [readBits('weightBits'), readBits('textEncoderBits')];
+  const overrides = {
+    ...(weightBits === undefined ? {} : { weightBits }),
+    ...(textEncoderBits === undefined ? {} : { textEncoderBits }),
+  };
   return {
     ...(parts === '' ? {} : { companions: [parts] }),
-    ...(bits === undefined ? {} : { overrides: { weightBits: bits } }),
+    ...(Object.keys(overrides).length === 0 ? {} : { overrides }),
   };
+}
+
+function readBits(id: 'weightBits' | 'textEncoderBits'): (typeof BITS)[number] | undefined {
+  const { value } = find(id, HTMLSelectElement);
+  return BITS.find((known) => String(known) === value);
 }
 
 /** What is left empty is not part of the request. */

@@ -7,7 +7,7 @@ import { attempt, judge, must, type Target } from './fuzz-target.js';
 /** As people register models. */
 const DETAILS: readonly unknown[] = [
   { category: 'checkpoint', overrides: { weightBits: 4 }, companions: ['huggingface:black-forest-labs/FLUX.1-schnell'] },
-  { companions: ['https://example.org/t5.gguf', 'https://example.org/parts/'], overrides: { weightBits: 8, defaults: { steps: 4, width: 768 } } },
+  { companions: ['https://example.org/t5.gguf', 'https://example.org/parts/'], overrides: { weightBits: 8, textEncoderBits: 16, defaults: { steps: 4, width: 768 } } },
   { name: 'A model', family: 'flux', licence: 'Apache-2.0', native: [1024, 1024], defaults: { CFGScale: 3.5, scheduler: 'Euler Beta' } },
   { distillation: 'lcm', overrides: { prediction: 'v_prediction', scheduler: { shift: 3, use_dynamic_shifting: true, timestep_spacing: 'trailing' } } },
   { category: 'lora', latentRgb: { factors: [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.1, 0.2, 0.3]], bias: [0, 0, 0.5] } },
@@ -47,8 +47,7 @@ export const detailsTarget: Target = {
 };
 
 function checkRecord({ overrides, companions, card }: ModelRecord, given: unknown): void {
-  const { weightBits, scheduler = {}, defaults = {} } = overrides;
-  must(weightBits === undefined || weightBits === 4 || weightBits === 8, () => `weights of ${weightBits} bits`);
+  const { scheduler = {}, defaults = {} } = overrides;
   must(companions === undefined || companions.every((name) => name.trim() !== ''), () => 'a companion without a name');
   for (const [key, value] of Object.entries(scheduler))
     must(isPlain(value), () => `scheduler key ${key}: ${typeof value}`);
@@ -60,8 +59,12 @@ function checkRecord({ overrides, companions, card }: ModelRecord, given: unknow
     must(Number.isInteger(steps) && steps >= 1 && steps <= 100, () => `${steps} steps`);
     must(CFGScale >= 0 && CFGScale <= 50, () => `a scale of ${CFGScale}`);
   }
-  const said = isObject(given) && isObject(given['overrides']) ? given['overrides']['weightBits'] : undefined;
-  must((said ?? undefined) === weightBits, () => `${String(said)} bits were asked for, ${weightBits} understood`);
+  for (const key of ['weightBits', 'textEncoderBits'] as const) {
+    const bits = overrides[key];
+    must([undefined, 4, 8, 16].includes(bits), () => `${key} of ${bits}`);
+    const said = isObject(given) && isObject(given['overrides']) ? given['overrides'][key] : undefined;
+    must((said ?? undefined) === bits, () => `${key}: ${String(said)} were asked for, ${bits} understood`);
+  }
 }
 
 function isPlain(value: unknown): boolean {

@@ -48,8 +48,12 @@ const FROM_FLOAT32: { readonly [A in FloatType]: (values: Float32Array, where: s
 
 /** Each row times its factor, or all times the only one. */
 function scaled(values: Float32Array, factors: Float32Array): Float32Array {
+  const out = new Float32Array(values.length);
   const each = values.length / factors.length;
-  return values.map((value, i) => value * (factors[Math.floor(i / each)] ?? NaN));
+  factors.forEach((factor, row) => {
+    for (let i = row * each; i < (row + 1) * each; i++) out[i] = (values[i] ?? 0) * factor;
+  });
+  return out;
 }
 
 function swapHalves(bytes: Uint8Array): Uint8Array {

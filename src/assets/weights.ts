@@ -1,5 +1,6 @@
 /** @file The weights of one component (a UNet, a VAE…) as one view over its file or shards, under internal names. */
-import type { FloatType } from '../base/dtype.js';
+import { elementCount, type FloatType } from '../base/dtype.js';
+import type { Float8Type } from '../base/fp8.js';
 import { fail } from '../base/errors.js';
 import { show } from '../base/fields.js';
 import { isJunkWeight, type WeightLayout } from '../models/layouts/layout.js';
@@ -41,19 +42,22 @@ export interface WeightFile {
     onBytes?: OnBytes,
   ): AsyncIterable<FloatArrays[A]>;
   /**
-   * Where the values are floats of 16 bits that are only to be read one after the other: these bits, in pieces with an even number of values but
-   * for the last. Absent in files that are made up as they are read.
+   * Where the values are floats of 16 or 8 bits that are only to be read one after the other: these bits, in pieces with an even number of values
+   * but for the last. Absent in files that are made up as they are read.
    */
-  bits?(name: string): HalfBits | undefined;
+  bits?(name: string): FloatBits | undefined;
   /** The bytes in row-major order of `find(name).shape`, of type `find(name).dtype`, without its scale. @throws missingWeight */
   bytes(name: string, signal?: AbortSignal, onBytes?: OnBytes): Promise<Uint8Array>;
   /** Matrices that were rounded before, which need not be read and rounded again. Absent, or `undefined`: there are none (yet). */
   readonly kept?: KeptMatrices | undefined;
 }
 
-/** Floats as a file has them, in 16 bits. */
-export interface HalfBits {
-  readonly coding: 'F16' | 'BF16';
+/** Floats as a file has them. */
+export interface FloatBits {
+  readonly coding: 'F16' | 'BF16' | Float8Type;
+  /** The factor of all values, where there is one. @throws invalidModelFile, downloadFailed, aborted */
+  scale(signal?: AbortSignal, onBytes?: OnBytes): Promise<number | undefined>;
+  /** In units of 16 bits: a value, or two of 8 bits. @throws downloadFailed, aborted */
   read(signal?: AbortSignal, onBytes?: OnBytes): AsyncIterable<Uint16Array>;
 }
 
@@ -165,16 +169,29 @@ export function viewWeights(name: string, all: WeightTensors, layout: WeightLayo
     bits(internal) {
       const tensor = find(internal);
       if (tensor === undefined) return undefined;
-      const { dtype, scale, swapped, transposed } = tensor;
-      const isPlain = scale === undefined && swapped === undefined && transposed === undefined;
-      if (!isPlain || (dtype !== 'F16' && dtype !== 'BF16')) return undefined;
-      return {
-        coding: dtype,
-        read: (signal, onBytes) =>
-          readTensorPieces({ ...tensor, dtype: 'F16' }, 'float16', { where: where(internal), signal, onBytes }), // as they are
-      };
+      return bitsOf(tensor, where(internal));
     },
     read: async (internal, as, signal, onBytes) =>
       readTensor(demand(internal), as, { where: where(internal), signal, onBytes }),
+  };
+}
+
+/** What {@link WeightFile.bits} says of a tensor. */
+function bitsOf({ source, start, end, ...tensor }: WeightTensor, where: string): FloatBits | undefined {
+  const { dtype, shape, scale, swapped, transposed } = tensor;
+  if (swapped !== undefined || transposed !== undefined) return undefined;
+  if (dtype !== 'F16' && dtype !== 'BF16' && dtype !== 'F8_E4M3' && dtype !== 'F8_E5M2') return undefined;
+  const small = dtype === 'F8_E4M3' || dtype === 'F8_E5M2';
+  const units = elementCount(shape) / (small ? 2 : 1);
+  if (!Number.isInteger(units) || (scale !== undefined && elementCount(scale.shape) > 1)) return undefined;
+  const plain = { source, start, end, dtype: 'F16', shape: [units] } as const; // read as they are
+  return {
+    coding: dtype,
+    async scale(signal, onBytes) {
+      if (scale === undefined) return undefined;
+      const [factor] = await readTensor(scale, 'float32', { where: `${where}: scale`, signal, onBytes });
+      return factor;
+    },
+    read: (signal, onBytes) => readTensorPieces(plain, 'float16', { where, signal, onBytes }),
   };
 }

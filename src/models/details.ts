@@ -15,8 +15,8 @@ export type ModelCategory = (typeof MODEL_CATEGORIES)[number];
 export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
 export type Prediction = (typeof PREDICTIONS)[number];
 
-/** What matrices can be rounded to. */
-export const WEIGHT_BITS = [4, 8] as const;
+/** What matrices can be rounded to: codes of 4 or 8 bits that share a scale in blocks, or float16. */
+export const WEIGHT_BITS = [4, 8, 16] as const;
 export type WeightBits = (typeof WEIGHT_BITS)[number];
 
 /** What replaces whatever the model's files say. */
@@ -26,10 +26,16 @@ export interface ModelOverrides {
   readonly prediction?: Prediction;
   readonly defaults?: ModelDefaults;
   /**
-   * FLUX.1: the matrices of the transformer's blocks are rounded to so many bits while they are read, which takes a quarter (4) or half (8) of the
-   * memory that float16 takes. Default: as the file has them. What a file has in few bits stays as it is.
+   * FLUX.1: the matrices of the transformer's blocks are rounded to so many bits, once, and kept beside the model. 4 and 8 take about a quarter and half of the
+   * memory that float16 takes; 16 spares files of float32 and float8 the conversion at each load, and does nothing to others. Default: as the file has
+   * them. What a file has in fewer bits stays as it is.
    */
   readonly weightBits?: WeightBits;
+  /**
+   * The same for FLUX.1's large text encoder, T5. Said apart since the two bear it differently, and often come from different files: T5 runs once for
+   * a prompt, and what is off in its states is off in every step. 8 bits are hardly seen there; 4 are.
+   */
+  readonly textEncoderBits?: WeightBits;
   /** Union ControlNets of FLUX.1: what kind of guide it is where a request does not say. */
   readonly unionMode?: UnionMode | number;
   /** Keys of `scheduler_config.json`, e.g. `{ timestep_spacing: 'trailing' }`. */
@@ -125,7 +131,8 @@ function parseOverrides(f: Fields): ModelOverrides {
     ...(f.has('prediction') ? { prediction: f.oneOf('prediction', PREDICTIONS) } : {}),
     ...(f.has('defaults') ? { defaults: parseDefaults(f.raw('defaults'), `${f.where}: "defaults"`) } : {}),
     ...(f.has('scheduler') ? { scheduler: parseScheduler(f) } : {}),
-    ...(f.has('weightBits') ? { weightBits: parseWeightBits(f) } : {}),
+    ...(f.has('weightBits') ? { weightBits: parseBits(f, 'weightBits') } : {}),
+    ...(f.has('textEncoderBits') ? { textEncoderBits: parseBits(f, 'textEncoderBits') } : {}),
     ...(f.has('unionMode') ? { unionMode: parseUnionMode(f) } : {}),
   };
 }
@@ -136,12 +143,12 @@ function parseUnionMode(f: Fields): number {
   return mode;
 }
 
-function parseWeightBits(f: Fields): WeightBits {
-  const raw = f.raw('weightBits');
+function parseBits(f: Fields, parameter: 'weightBits' | 'textEncoderBits'): WeightBits {
+  const raw = f.raw(parameter);
   const bits = WEIGHT_BITS.find((known) => known === raw);
   if (bits !== undefined) return bits;
-  throw fail('invalidModelConfig', `${f.where}: "weightBits" must be 4 or 8, got ${show(raw)}.`, {
-    parameter: 'weightBits',
+  throw fail('invalidModelConfig', `${f.where}: "${parameter}" must be 4, 8 or 16, got ${show(raw)}.`, {
+    parameter,
     hint: 'Leave it out to keep the weights as the file has them.',
   });
 }

@@ -75,13 +75,15 @@ export function createLibrary(openTree: OpenTree): Library {
       const options = { signal, clipTokenizer, companions, ...(predictionType === 'sample' ? {} : { predictionType }) };
       const opened = await openModelFiles(tree, options);
       const files = about === undefined ? opened : describeFiles(opened, about);
-      const weightBits = about?.overrides.weightBits;
-      if (files.architecture === 'flux') return openFluxModel(runtime, files, { weightBits, derived, signal });
-      if (weightBits === undefined) return openModel(runtime, files, signal);
+      const { weightBits, textEncoderBits } = about?.overrides ?? {};
+      if (files.architecture === 'flux')
+        return openFluxModel(runtime, files, { weightBits, textEncoderBits, derived, signal });
+      const parameter = weightBits === undefined ? 'textEncoderBits' : 'weightBits';
+      if (about?.overrides[parameter] === undefined) return openModel(runtime, files, signal);
       throw fail(
         'invalidModelConfig',
-        `${tree.reference}: "weightBits" is for FLUX.1; ${files.name} is ${describe(files.architecture)}.`,
-        { parameter: 'weightBits', hint: 'Leave it out.' },
+        `${tree.reference}: "${parameter}" is for FLUX.1; ${files.name} is ${describe(files.architecture)}.`,
+        { parameter, hint: 'Leave it out.' },
       );
     });
 

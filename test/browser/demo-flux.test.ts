@@ -129,6 +129,15 @@ describe('FLUX.1', () => {
     await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
     await generate(page);
     await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow();
+    // of bfloat16, 16 bits are what is there
+    await fill(page, { weightBits: '16', textEncoderBits: '16' });
+    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+    await generate(page);
+    await expectGolden(page, 'flux-dev-default');
+    await fill(page, { weightBits: '', textEncoderBits: '4' });
+    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+    await generate(page);
+    await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow();
   });
 
   it('several files that are picked at once are one model: the one of them that is a model', async () => {

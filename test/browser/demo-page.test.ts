@@ -287,6 +287,7 @@ describe('for everyone', () => {
         'refinerModel',
         'companions',
         'weightBits',
+        'textEncoderBits',
         'maxSequenceLength',
         'trueCFGScale',
         'outputFormat',

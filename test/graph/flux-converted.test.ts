@@ -2,17 +2,22 @@
  * @file FLUX.1 with rounded weights that are kept in a store, through the engine on the CPU: the same picture to the bit as with weights that are rounded
  * while they are read, whether they stay on the device or not; told while it is done, and when it cannot be done.
  */
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createNodeEngine } from '../../scripts/lib/node-engine.js';
 import type { Disk } from '../../src/assets/store/disk.js';
 import { createMemoryDisk } from '../../src/assets/store/memory-disk.js';
 import { createModelStore, type ModelStore, type StoreDeps } from '../../src/assets/store/model-store.js';
+import { bfloat16ToFloat32 } from '../../src/base/half.js';
 import { decodePng } from '../../src/image/png.js';
+import type { ModelOverrides } from '../../src/models/details.js';
 import type { ProgressEvent, WireEvent } from '../../src/pipeline/events.js';
 
+const GOLDEN = join(import.meta.dirname, '../golden');
 const models = {
-  flux: join(import.meta.dirname, '../golden/models/flux-dev-tiny'),
+  flux: join(GOLDEN, 'models/flux-dev-tiny'),
   lora: join(import.meta.dirname, '../golden/models/flux-lora-kohya-all'),
 };
 const REQUEST = {
@@ -37,14 +42,23 @@ interface Made {
 
 interface Options {
   readonly store?: ModelStore;
-  readonly weightBits?: 4 | 8;
+  /** Default: the transformer in 4 bits. */
+  readonly bits?: Pick<ModelOverrides, 'weightBits' | 'textEncoderBits'>;
+  /** Default: the tiny one. */
+  readonly flux?: string;
   readonly memoryBudgetBytes?: number;
   readonly request?: object;
 }
 
 /** In a session of its own. */
-async function make({ weightBits = 4, request = {}, ...options }: Options): Promise<Made> {
-  const engine = createNodeEngine({ models, details: { flux: { overrides: { weightBits } } }, ...options });
+async function make({
+  bits = { weightBits: 4 },
+  request = {},
+  flux = models.flux,
+  ...options
+}: Options): Promise<Made> {
+  const details = { flux: { overrides: bits } };
+  const engine = createNodeEngine({ models: { ...models, flux }, details, ...options });
   const events: WireEvent[] = [];
   const { errors } = await engine.run([{ ...REQUEST, ...request }], { onEvent: (event) => void events.push(event) });
   await engine.dispose();
@@ -119,6 +133,101 @@ describe('rounded weights that are kept', () => {
     expect(full.warnings).toEqual([expect.stringMatching(/rounded each time.*needs 1 MB; the browser has/)]);
   });
 });
+
+/** Peak signal to noise of 8-bit values, in decibels. */
+function likeness(a: readonly number[], b: ArrayLike<number>): number {
+  const square = a.reduce((sum, value, i) => sum + (value - (b[i] ?? NaN)) ** 2, 0) / a.length;
+  return 10 * Math.log10(255 ** 2 / square);
+}
+
+const goldenPixels = async (name: string): Promise<ArrayLike<number>> =>
+  (await decodePng(new Uint8Array(await readFile(join(GOLDEN, `cases/${name}/image-0.png`))))).data;
+
+describe('the text encoder', () => {
+  const disk = createMemoryDisk();
+
+  it('is kept beside the transformer, each told of by itself, and makes the picture that it makes when it is rounded at each time', async () => {
+    const bits = { weightBits: 8, textEncoderBits: 4 } as const;
+    const first = await make({ store: storeOn(disk), bits });
+    const [model] = await storeOn(disk).list();
+    const totals = [...new Set(first.converted.map(({ totalBytes }) => totalBytes))].filter(
+      (total) => total !== undefined,
+    );
+    expect(totals).toHaveLength(2);
+    expect(totals.reduce((sum, bytes) => sum + bytes)).toBe(model?.bytes);
+    const second = await make({ store: storeOn(disk), bits });
+    expect(second).toEqual({ ...first, converted: [] });
+    const unkept = await make({ bits });
+    expect(unkept.pixels).toEqual(first.pixels);
+    expect(unkept.warnings).toEqual([
+      expect.stringMatching(/transformer of .* rounded each time.*nothing is stored here/),
+      expect.stringMatching(/text encoder of .* rounded each time.*nothing is stored here/),
+    ]);
+  });
+
+  it("is made anew alone when its bits are others, and is near diffusers' picture, nearer with 8 bits than with 4", async () => {
+    const golden = await goldenPixels('flux-dev-default');
+    const request = { steps: 4, CFGScale: 3.5 };
+    const four = await make({ store: storeOn(disk), request, bits: { weightBits: 8, textEncoderBits: 4 } });
+    const eight = await make({ store: storeOn(disk), request, bits: { weightBits: 8, textEncoderBits: 8 } });
+    expect(four.converted).toEqual([]);
+    expect(
+      new Set(eight.converted.map(({ totalBytes }) => totalBytes).filter((total) => total !== undefined)).size,
+    ).toBe(1);
+    const [near, nearer] = [likeness(four.pixels, golden), likeness(eight.pixels, golden)];
+    expect(near).toBeGreaterThan(30);
+    expect(nearer).toBeGreaterThan(near);
+  });
+});
+
+describe('float16', () => {
+  let folder: string;
+  /** The tiny model with its transformer in float32. */
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'darkroom-'));
+    await cp(models.flux, folder, { recursive: true });
+    const transformer = join(folder, 'transformer');
+    for (const name of await readdir(transformer))
+      if (name.endsWith('.safetensors')) await widen(join(transformer, name));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it("is kept of a file of float32, read from then on, and makes diffusers' picture", async () => {
+    const disk = createMemoryDisk();
+    const bits = { weightBits: 16 } as const;
+    const request = { steps: 4, CFGScale: 3.5 };
+    const first = await make({ flux: folder, store: storeOn(disk), bits, request });
+    expect(first.converted.at(-1)?.totalBytes).toBe((await storeOn(disk).list())[0]?.bytes);
+    const second = await make({ flux: folder, store: storeOn(disk), bits, request });
+    expect(second).toEqual({ ...first, converted: [] });
+    const golden = await goldenPixels('flux-dev-default');
+    expect(Math.max(...first.pixels.map((value, i) => Math.abs(value - (golden[i] ?? NaN))))).toBeLessThanOrEqual(1);
+    const halves = Math.max(...second.loaded.keys());
+    expect(halves).toBeLessThan(0.6 * Math.max(...(await make({ flux: folder, bits: {}, request })).loaded.keys()));
+  });
+
+  it('is not made of a file of bfloat16, which is as short', async () => {
+    const disk = createMemoryDisk();
+    const made = await make({ store: storeOn(disk), bits: { weightBits: 16, textEncoderBits: 16 } });
+    expect([made.converted, made.warnings, await storeOn(disk).list()]).toEqual([[], [], []]);
+  });
+});
+
+/** Tensors of bfloat16 as float32. */
+async function widen(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = bytes.toString('utf8', 8, 8 + length).replaceAll('"BF16"', '"F32"');
+  const doubled = header.replaceAll(
+    /"data_offsets":\s*\[(\d+),\s*(\d+)\]/g,
+    (_, start, end) => `"data_offsets":[${2 * Number(start)},${2 * Number(end)}]`,
+  );
+  const text = Buffer.from(doubled);
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  const values = bfloat16ToFloat32(new Uint16Array(new Uint8Array(bytes.subarray(8 + length)).buffer));
+  await writeFile(path, Buffer.concat([size, text, new Uint8Array(values.buffer)]));
+}
 
 async function copyOf(from: Disk): Promise<Disk> {
   const copy = createMemoryDisk();

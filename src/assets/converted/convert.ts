@@ -7,11 +7,19 @@ import { float32ToFloat16 } from '../../base/half.js';
 import type { PackedRows } from '../../base/packed-matrix.js';
 import type { DerivedFile, DerivedOutput } from '../derived-files.js';
 import { createSha256 } from '../download/sha256.js';
-import { readPackedPieces } from '../packed-weight.js';
+import { matrixOf, readPackedPieces } from '../packed-weight.js';
+import { readTensorPieces } from '../read-tensor.js';
 import type { ByteSource, OnBytes } from '../source.js';
 import type { WeightTensor } from '../weight-tensors.js';
 import type { WeightFile } from '../weights.js';
-import { CONVERTED_VERSION, type ConvertedLayout, type ConvertedPart, type PlacedMatrix } from './layout.js';
+import {
+  CONVERTED_VERSION,
+  type ConvertedLayout,
+  type PackedParts,
+  type PlacedCodes,
+  type PlacedHalves,
+  type PlacedMatrix,
+} from './layout.js';
 
 export interface ConversionOptions {
   readonly signal?: AbortSignal | undefined;
@@ -60,7 +68,7 @@ async function keyOf(
     const tensor = file.find(name);
     const place = tensor && (await placeOf(tensor));
     if (place === undefined) return undefined;
-    add([name, format.bits, format.block, format.zeros, place]);
+    add(format === 'float16' ? [name, format, place] : [name, format.bits, format.block, format.zeros, place]);
   }
   return hash.digest();
 }
@@ -85,10 +93,36 @@ async function writeConverted(
   }
 }
 
-/** Each piece of rows goes to its place in each of the parts. */
+/** What is held at a time does not grow with the matrix. */
 async function writeMatrix(
   file: WeightFile,
-  { name, format, parts }: PlacedMatrix,
+  matrix: PlacedMatrix,
+  output: DerivedOutput,
+  options: ConversionOptions,
+): Promise<void> {
+  if (matrix.format === 'float16') await writeHalves(file, matrix, output, options);
+  else await writeCodes(file, matrix, output, options);
+}
+
+async function writeHalves(
+  file: WeightFile,
+  { name, start }: PlacedHalves,
+  output: DerivedOutput,
+  { signal, onBytes }: ConversionOptions,
+): Promise<void> {
+  const { tensor, where } = matrixOf(file, name);
+  let at = start;
+  for await (const values of readTensorPieces(tensor, 'float16', { where, signal })) {
+    await output.write(raw(values), at);
+    at += values.byteLength;
+    onBytes?.(values.byteLength);
+  }
+}
+
+/** Each piece of rows goes to its place in each of the parts. */
+async function writeCodes(
+  file: WeightFile,
+  { name, format, parts }: PlacedCodes,
   output: DerivedOutput,
   { signal, onBytes }: ConversionOptions,
 ): Promise<void> {
@@ -102,7 +136,11 @@ async function writeMatrix(
   }
 }
 
-function bytesOf({ codes, scales, zeros }: PackedRows): readonly (readonly [ConvertedPart, Uint8Array<ArrayBuffer>])[] {
+function bytesOf({
+  codes,
+  scales,
+  zeros,
+}: PackedRows): readonly (readonly [keyof PackedParts, Uint8Array<ArrayBuffer>])[] {
   return [
     ['scales', raw(scales)],
     ['codes', raw(codes)],

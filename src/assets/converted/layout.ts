@@ -2,8 +2,8 @@
  * @file Where the parts of rounded matrices lie in the file that keeps them: a safetensors file, whose places all follow from names, shapes and
  * formats before a value is known. Pure.
  *
- * A matrix `W` has the tensors `W.scales` (float32), `W.codes`, `W.zeros` where there are zero points, and `W.halves`, its scales as float16: in this
- * order, so that what a session is bound to, scales in either type, is one stretch of the file.
+ * A matrix `W` in few bits has the tensors `W.scales` (float32), `W.codes`, `W.zeros` where there are zero points, and `W.halves`, its scales as
+ * float16: in this order, so that what a session is bound to, scales in either type, is one stretch of the file. In float16 it is the tensor `W`.
  */
 import { packedSizes, type PackingFormat } from '../../base/packed-matrix.js';
 import { matrixOf } from '../packed-weight.js';
@@ -12,11 +12,14 @@ import type { WeightFile } from '../weights.js';
 /** Raised when the same matrix would get other bytes than before: files of another version are made anew. */
 export const CONVERTED_VERSION = 1;
 
+/** What a matrix is rounded to. */
+export type RoundedFormat = PackingFormat | 'float16';
+
 /** A matrix that is to be rounded. */
 export interface RoundedMatrix {
   /** Internal name, as in {@link WeightFile.find}. */
   readonly name: string;
-  readonly format: PackingFormat;
+  readonly format: RoundedFormat;
 }
 
 /** From byte `start` (inclusive) to byte `end` (exclusive). */
@@ -25,12 +28,26 @@ export interface Stretch {
   readonly end: number;
 }
 
-export type ConvertedPart = 'scales' | 'codes' | 'zeros' | 'halves';
+export type PackedParts = Readonly<Record<'scales' | 'codes' | 'zeros' | 'halves', Stretch>>;
 
-/** A matrix and where its parts are. */
-export interface PlacedMatrix extends RoundedMatrix, Stretch {
-  readonly parts: Readonly<Record<ConvertedPart, Stretch>>;
+interface Placed extends Stretch {
+  readonly name: string;
 }
+
+/** A matrix in few bits, and where its parts are. */
+export interface PlacedCodes extends Placed {
+  readonly format: PackingFormat;
+  readonly parts: PackedParts;
+}
+
+/** A matrix in float16: its values are all of its stretch. */
+export interface PlacedHalves extends Placed {
+  readonly format: 'float16';
+  /** `[out, in]` */
+  readonly shape: readonly [number, number];
+}
+
+export type PlacedMatrix = PlacedCodes | PlacedHalves;
 
 export interface ConvertedLayout {
   /** The file's first bytes. */
@@ -41,10 +58,10 @@ export interface ConvertedLayout {
   readonly matrices: readonly PlacedMatrix[];
 }
 
-interface Entry {
-  readonly dtype: 'F32' | 'U8' | 'F16';
-  readonly shape: readonly number[];
-  readonly data_offsets: readonly [number, number];
+/** Gives out room in the file, from its first byte after the header on, and writes down who has it. */
+interface Room {
+  readonly end: number;
+  place(tensor: string, dtype: 'F32' | 'U8' | 'F16', shape: readonly number[], bytes: number): Stretch;
 }
 
 /** @param matrices each once @throws missingWeight, invalidModelFile (no matrix) */
@@ -53,28 +70,39 @@ export function layOut(file: WeightFile, matrices: readonly RoundedMatrix[]): Co
     ['__metadata__', { format: 'MatMulNBits', version: String(CONVERTED_VERSION) }],
   ];
   let end = 0;
-  const placed = matrices.map((matrix): PlacedMatrix => {
-    const start = end;
-    const place = (part: ConvertedPart, dtype: Entry['dtype'], shape: readonly number[], bytes: number): Stretch => {
+  const room: Room = {
+    get end() {
+      return end;
+    },
+    place(tensor, dtype, shape, bytes) {
       const stretch = { start: end, end: end + bytes };
-      if (bytes > 0) entries.push([`${matrix.name}.${part}`, { dtype, shape, data_offsets: [end, end + bytes] }]);
-      end += bytes;
+      if (bytes > 0) entries.push([tensor, { dtype, shape, data_offsets: [stretch.start, stretch.end] }]);
+      end = stretch.end;
       return stretch;
-    };
-    const { rows, columns } = matrixOf(file, matrix.name);
-    const { bits, block } = matrix.format;
-    const sizes = packedSizes(rows, columns, matrix.format);
-    const blocks = Math.ceil(columns / block);
-    const parts = {
-      scales: place('scales', 'F32', [rows, blocks], 4 * sizes.scales),
-      codes: place('codes', 'U8', [rows, blocks, (block * bits) / 8], sizes.codes),
-      zeros: place('zeros', 'U8', [rows, Math.ceil((blocks * bits) / 8)], sizes.zeros),
-      halves: place('halves', 'F16', [rows, blocks], 2 * sizes.scales),
-    };
-    return { ...matrix, start, end, parts };
-  });
+    },
+  };
+  const placed = matrices.map((matrix) => place(file, matrix, room));
   const header = headerOf(entries);
   return { header, bytes: header.length + end, matrices: placed.map((matrix) => moved(matrix, header.length)) };
+}
+
+function place(file: WeightFile, { name, format }: RoundedMatrix, room: Room): PlacedMatrix {
+  const { rows, columns } = matrixOf(file, name);
+  if (format === 'float16') {
+    const shape = [rows, columns] as const;
+    return { name, format, shape, ...room.place(name, 'F16', shape, 2 * rows * columns) };
+  }
+  const { bits, block } = format;
+  const sizes = packedSizes(rows, columns, format);
+  const blocks = Math.ceil(columns / block);
+  const start = room.end;
+  const parts = {
+    scales: room.place(`${name}.scales`, 'F32', [rows, blocks], 4 * sizes.scales),
+    codes: room.place(`${name}.codes`, 'U8', [rows, blocks, (block * bits) / 8], sizes.codes),
+    zeros: room.place(`${name}.zeros`, 'U8', [rows, Math.ceil((blocks * bits) / 8)], sizes.zeros),
+    halves: room.place(`${name}.halves`, 'F16', [rows, blocks], 2 * sizes.scales),
+  };
+  return { name, format, start, end: room.end, parts };
 }
 
 /** Eight bytes: how long the JSON is; the JSON, with spaces up to a multiple of 8. */
@@ -88,12 +116,9 @@ function headerOf(entries: readonly (readonly [string, unknown])[]): Uint8Array<
 }
 
 function moved(matrix: PlacedMatrix, by: number): PlacedMatrix {
-  const { parts } = matrix;
   const move = ({ start, end }: Stretch): Stretch => ({ start: start + by, end: end + by });
-  const { scales, codes, zeros, halves } = parts;
-  return {
-    ...matrix,
-    ...move(matrix),
-    parts: { scales: move(scales), codes: move(codes), zeros: move(zeros), halves: move(halves) },
-  };
+  if (matrix.format === 'float16') return { ...matrix, ...move(matrix) };
+  const { scales, codes, zeros, halves } = matrix.parts;
+  const parts = { scales: move(scales), codes: move(codes), zeros: move(zeros), halves: move(halves) };
+  return { ...matrix, ...move(matrix), parts };
 }

@@ -33,7 +33,7 @@ const FORMATS: Readonly<Record<BlockType, Omit<PackedFormat, 'block'>>> = {
 export interface PackingChoice {
   /** Tensors that stay floats, since changes are added to them. */
   readonly floats: NamedTensors;
-  /** What matrices of floats are rounded to; absent: they stay. */
+  /** What matrices of floats are rounded to; absent, or 16: they stay floats. */
   readonly bits?: WeightBits | undefined;
 }
 
@@ -93,11 +93,16 @@ export function branchesOf(prefixes: readonly string[], { ranks }: PackedChanges
   };
 }
 
+/** Whether matrices that are rounded to so many bits are codes, no floats. */
+export function isFew(bits: WeightBits | undefined): bits is PackedFormat['bits'] {
+  return bits === 4 || bits === 8;
+}
+
 function formatOf(type: string): Omit<PackedFormat, 'block'> | undefined {
   return isBlockType(type) ? FORMATS[type] : undefined;
 }
 
 /** Of floats: symmetric, as the operator's own quantiser does it. Only matrices, which are what the operator takes. */
 function roundedTo(bits: WeightBits | undefined, shape: readonly number[]): Omit<PackedFormat, 'block'> | undefined {
-  return bits === undefined || shape.length !== 2 ? undefined : { bits, zeros: false };
+  return !isFew(bits) || shape.length !== 2 ? undefined : { bits, zeros: false };
 }

@@ -21,12 +21,12 @@ export interface T5Sessions extends Owned {
 
 /** The graphs of T5, for one length of text, and what its blocks are called in the file. */
 export function t5Graphs(
-  { config, file }: Pick<T5Encoder, 'config' | 'file'>,
+  { config, file, bits }: Pick<T5Encoder, 'config' | 'file' | 'bits'>,
   tokens: number,
   options: GraphOptions,
 ): { readonly block: Graph; readonly output: Graph; readonly prefixes: readonly string[] } {
   const prefixes = Array.from({ length: config.layers }, (_, i) => t5BlockPrefix(i));
-  const packing = packingOf(file, prefixes, { floats: new Set() });
+  const packing = packingOf(file, prefixes, { floats: new Set(), bits });
   return {
     block: t5BlockGraph(config, tokens, { ...options, packing }),
     output: t5OutputGraph(config, tokens, options),

@@ -13,13 +13,19 @@ import { openKeptMatrices, type KeptMatrices } from '../../../src/assets/convert
 import { layOut, type RoundedMatrix } from '../../../src/assets/converted/layout.js';
 import type { DerivedFile } from '../../../src/assets/derived-files.js';
 import { memoryTree } from '../../../src/assets/file-tree.js';
+import type { FloatType } from '../../../src/base/dtype.js';
+import { float8ToFloat32 } from '../../../src/base/fp8.js';
+import { float16ToFloat32, float32ToFloat16 } from '../../../src/base/half.js';
+import type { PackingFormat } from '../../../src/base/packed-matrix.js';
 import { readPackedWeight } from '../../../src/assets/packed-weight.js';
+import { withHalves } from '../../../src/assets/converted/halves.js';
 import type { FileTree } from '../../../src/assets/source.js';
 import type { Disk } from '../../../src/assets/store/disk.js';
 import type { ModelStore } from '../../../src/assets/store/model-store.js';
 import { openWhole } from '../../../src/assets/weight-tensors.js';
 import { viewWeights, type WeightFile } from '../../../src/assets/weights.js';
 import { UNET_LAYOUT } from '../../../src/models/layouts/diffusers.js';
+import { openGolden } from '../base/goldens.js';
 import { createFakeBrowser, limitedDisk, type FakeBrowser } from './store-support.js';
 import { expectBytes, problemOf, safetensors } from './support.js';
 
@@ -45,7 +51,12 @@ function bytesOfModel(seed: number): Uint8Array {
 
 const model = (seed: number): Promise<WeightFile> => open(bytesOfModel(seed), `model ${seed}`);
 
-const inBits = (bits: 4 | 8): readonly RoundedMatrix[] =>
+/** A matrix in few bits. */
+interface InBits extends RoundedMatrix {
+  readonly format: PackingFormat;
+}
+
+const inBits = (bits: 4 | 8): readonly InBits[] =>
   NAMES.map((name) => ({ name, format: { bits, block: 32, zeros: false } }));
 
 let browser: FakeBrowser;
@@ -76,7 +87,7 @@ async function convert(tree: FileTree, { file, matrices, onWrite, ...options }: 
 }
 
 /** That what is kept is what would be read without it. */
-async function expectSame(kept: KeptMatrices, file: WeightFile, matrices: readonly RoundedMatrix[]): Promise<void> {
+async function expectSame(kept: KeptMatrices, file: WeightFile, matrices: readonly InBits[]): Promise<void> {
   for (const { name, format } of matrices) {
     const { codes, scales } = await readPackedWeight(file, name, format);
     const found = await kept.find(name, format)?.read('float32');
@@ -97,7 +108,7 @@ describe("ONNX Runtime's own matrices", () => {
   const { shapes } = JSON.parse(readFileSync(new URL('case.json', FOLDER), 'utf8')) as {
     readonly shapes: readonly { readonly bits: 4 | 8; readonly block: number; readonly symmetric: boolean }[];
   };
-  const matrices = shapes.map(({ bits, block, symmetric }, i): RoundedMatrix => ({
+  const matrices: readonly InBits[] = shapes.map(({ bits, block, symmetric }, i) => ({
     name: `${i}.W`,
     format: { bits, block, zeros: !symmetric },
   }));
@@ -116,6 +127,7 @@ describe("ONNX Runtime's own matrices", () => {
       expect(parts?.zeros?.slice()).toEqual(format.zeros ? (await file.bytes(`${i}.zero_points`)).slice() : undefined);
       expect(read).toBe(found?.bytes(as));
       expect(kept.find(name, { ...format, bits: format.bits === 4 ? 8 : 4 })).toBeUndefined();
+      expect(kept.halves(name)).toBeUndefined();
     }
   });
 
@@ -129,6 +141,73 @@ describe("ONNX Runtime's own matrices", () => {
     expect(stored.get('0.W.codes')?.shape).toEqual([16, 2, 16]);
     expect(stored.get('3.W.halves')?.dtype).toBe('F16');
     expect(stored.size).toBe(3 * shapes.length + shapes.filter(({ symmetric }) => !symmetric).length);
+  });
+});
+
+describe('float16', () => {
+  const halved: RoundedMatrix = { name: 'a.weight', format: 'float16' };
+  /** The weights as they are used, before and after they were kept. */
+  const views = async (file: WeightFile): Promise<readonly WeightFile[]> => {
+    const isRounded = (name: string): boolean => name === halved.name;
+    const kept = await convert(besides(browser.tab()), { file, matrices: [halved] });
+    return [withHalves(file, isRounded, () => undefined), withHalves(file, isRounded, () => kept)];
+  };
+  const piecesOf = async (view: WeightFile, as: FloatType): Promise<readonly number[]> => {
+    const values: number[] = [];
+    for await (const piece of view.pieces?.(halved.name, as) ?? []) values.push(...piece);
+    return values;
+  };
+
+  it('has the bits of torch, and is read as their values in float32', async () => {
+    const golden = await openGolden('unit/conversions/tensors.safetensors');
+    const inputs = new Float32Array(golden('input_bits').slice().buffer);
+    const outputs = new Uint16Array(golden('f16_bits').slice().buffer);
+    const fitting = [...inputs.keys()].filter((i) => ((outputs[i] ?? 0) & 0x7c00) !== 0x7c00);
+    const values = Float32Array.from(fitting, (i) => inputs[i] ?? NaN);
+    const bits = Uint16Array.from(fitting, (i) => outputs[i] ?? 0);
+    expect(bits.length).toBeGreaterThan(1000);
+    const tensor = { dtype: 'F32', shape: [1, bits.length], bytes: bytesOf(values) };
+    const vector = { dtype: 'F32', shape: [2], bytes: bytesOf(Float32Array.of(1.0001, 1e9)) };
+    const file = await open(safetensors({ 'a.weight': tensor, 'a.bias': vector }), 'golden');
+    for (const view of await views(file)) {
+      expect([...(await view.read('a.weight', 'float16'))]).toEqual([...bits]);
+      expect([...(await view.read('a.weight', 'float32'))]).toEqual([...float16ToFloat32(bits)]);
+      expect(await piecesOf(view, 'float16')).toEqual([...bits]);
+      expect(await piecesOf(view, 'float32')).toEqual([...float16ToFloat32(bits)]);
+      expect([...(await view.read('a.bias', 'float32'))]).toEqual([...Float32Array.of(1.0001, 1e9)]);
+    }
+    const [before, after] = await views(file);
+    expect(before?.bits?.('a.weight')).toBeUndefined();
+    expect(after?.bits?.('a.weight')).toMatchObject({ coding: 'F16' });
+    expect(after?.find('a.weight')).toMatchObject({ dtype: 'F16', shape: tensor.shape });
+  });
+
+  it('is made of float8 with a factor for each row', async () => {
+    const [rows, columns] = [3, 256];
+    const factors = Float32Array.of(0.01, -3, 1 / 3);
+    const codes = Uint8Array.from({ length: rows * columns }, (_, i) => ((i & 0x7f) % 0x7f) | (i & 0x80)); // no NaN
+    const file = await open(
+      safetensors({
+        'a.weight': { dtype: 'F8_E4M3', shape: [rows, columns], bytes: codes },
+        'a.scale_weight': { dtype: 'F32', shape: [rows], bytes: bytesOf(factors) },
+      }),
+      'fp8',
+    );
+    const products = float8ToFloat32(codes, 'F8_E4M3').map((value, i) => value * (factors[i >> 8] ?? NaN));
+    for (const view of await views(file))
+      expect([...(await view.read('a.weight', 'float16'))]).toEqual([...float32ToFloat16(products)]);
+  });
+
+  it('refuses what does not fit as loading does, and nothing of it is seen', async () => {
+    const tensor = { dtype: 'F32', shape: [1, 2], bytes: bytesOf(Float32Array.of(1, -70_000)) };
+    const file = await open(safetensors({ 'a.weight': tensor }), 'large');
+    const expected = await problemOf(() => file.read('a.weight', 'float16'));
+    expect(expected).toMatchObject({ code: 'invalidModelFile' });
+    expect(expected.message).toContain('holds -70000, which float16 (up to 65504) cannot');
+    const store = browser.tab();
+    const got = await problemOf(() => convert(besides(store), { file, matrices: [halved] }));
+    expect(got).toEqual(expected);
+    expect(await store.list()).toEqual([]);
   });
 });
 
