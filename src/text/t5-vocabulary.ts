@@ -155,7 +155,8 @@ function readReplacement(f: Fields): Normalise {
   const content = f.text('content');
   if (pattern.has('String')) {
     const wanted = pattern.text('String');
-    return (text) => text.replaceAll(wanted, () => content);
+    const found = wanted === '' ? /(?:)/gu : wanted; // around each character, of which an empty text has none
+    return (text) => (text === '' ? '' : text.replaceAll(found, () => content));
   }
   const regex = pattern.text('Regex');
   if (regex === ' {2,}') return (text) => text.replace(/ {2,}/g, () => content);

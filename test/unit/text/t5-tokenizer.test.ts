@@ -72,6 +72,17 @@ describe('the golden prompts', () => {
   });
 });
 
+it('puts what replaces nothing around each character, as the tokenizers library does', () => {
+  const replacing = (pattern: string, content: string): Json => ({
+    ...json,
+    normalizer: { type: 'Replace', pattern: { String: pattern }, content },
+  });
+  const between = createT5Tokenizer(files(replacing('', '▁')));
+  const plain = createT5Tokenizer(files(replacing('x', 'x')));
+  expect(between.encode('')).toEqual([]); // normalizers.Replace('', '▁').normalize_str('') is '', of 'a🦊' it is '▁a▁🦊▁'
+  expect(between.encode('a🦊')).toEqual(plain.encode('▁a▁🦊▁'));
+});
+
 describe('a row', () => {
   it('knows its special ids and sizes', () => {
     const { eos, pad, unk, size, length } = tokenizer;
