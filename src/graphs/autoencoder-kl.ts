@@ -69,17 +69,19 @@ export function vaeEncoderGraph(
 ): Graph {
   return writeGraph('vae_encoder', options, (net) => {
     const picture = net.image(VAE_IO.picture, { n, h, w, c: config.inChannels });
-    const moments = encoder(net.at('encoder'), config, picture);
-    const channels = 2 * config.latentChannels;
-    net.output(VAE_IO.moments, config.useQuantConv ? net.pointwise('quant_conv', moments, { channels }) : moments);
+    const x = net.at('encoder').conv('conv_in', picture, { channels: config.blockOutChannels[0] ?? 0 });
+    net.output(VAE_IO.moments, encoderTail(net, config, x, 0));
   });
 }
 
-function encoder(net: Net, config: AutoencoderKLConfig, picture: Image): Image {
+/** The encoder's end, from its down block `first` on: what that reads → the moments. */
+export function encoderTail(root: Net, config: AutoencoderKLConfig, input: Image, first: number): Image {
+  const net = root.at('encoder');
   const channels = config.blockOutChannels;
   const groups = config.normNumGroups;
-  let x = net.conv('conv_in', picture, { channels: channels[0] ?? 0 });
+  let x = input;
   channels.forEach((width, i) => {
+    if (i < first) return;
     const block = net.at(`down_blocks.${i}`);
     for (let j = 0; j < config.layersPerBlock; j++) {
       x = resnetBlock(block.at(`resnets.${j}`), x, undefined, { channels: width, groups, eps: EPS });
@@ -88,7 +90,8 @@ function encoder(net: Net, config: AutoencoderKLConfig, picture: Image): Image {
   });
   x = midBlock(net.at('mid_block'), config, x);
   x = net.groupNorm('conv_norm_out', x, { groups, eps: EPS, silu: true });
-  return net.conv('conv_out', x, { channels: 2 * config.latentChannels });
+  x = net.conv('conv_out', x, { channels: 2 * config.latentChannels });
+  return config.useQuantConv ? root.pointwise('quant_conv', x, { channels: 2 * config.latentChannels }) : x;
 }
 
 function midBlock(net: Net, config: AutoencoderKLConfig, x: Image): Image {

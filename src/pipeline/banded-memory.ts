@@ -1,18 +1,23 @@
 /**
- * @file What decoding in parts takes of the GPU's memory, told from the config alone: the runs of a decoder in bands (banded-decoder.ts) or in
- * windows (banded-tiny.ts), in their order, and what they leave. Pure.
+ * @file What decoding and encoding in parts takes of the GPU's memory, told from the config alone: the runs in bands (banded-decoder.ts, banded-encoder.ts) or
+ * in windows (banded-tiny.ts), in their order, and what they leave. Pure.
  */
-import { BAND_IO, bandStages, type BandStage } from '../graphs/banded-decoder.js';
+import { BAND_IO, type BandStage } from '../graphs/band-graph.js';
+import { decoderStages } from '../graphs/banded-decoder.js';
+import { encoderStages } from '../graphs/banded-encoder.js';
 import type { AutoencoderTinyConfig } from '../models/configs/autoencoder-tiny.js';
 import { EMPTY_POOL, planRun, type BufferPool, type PooledRun } from '../onnx/buffer-pool.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import { bufferBytes, valueBytes, type RunBinding } from '../onnx/liveness.js';
 import type { Graph, NamedValue } from '../onnx/types.js';
-import { bandedGraphs, type BandedShape } from './banded-decoder.js';
+import { bandedGraphs } from './banded-decoder.js';
+import { bandedEncoderGraphs } from './banded-encoder.js';
+import { ofStage, type BandedShape } from './banded-runs.js';
+import type { BandPlan } from './banded-plan.js';
 import { windowGraphs, windowHeights, type Window } from './banded-tiny.js';
 
-/** A decoder in parts. */
-export interface DecoderParts {
+/** A decoder or an encoder in parts. */
+export interface NetworkParts {
   /** Each once; they share their weights, all of which are inputs. */
   readonly graphs: readonly Graph[];
   /** One picture. */
@@ -31,22 +36,44 @@ export interface PartRun {
 }
 
 /** The runs of a decoder in bands. */
-export function bandParts(shape: BandedShape, dialect: Dialect): DecoderParts {
+export function bandParts(shape: BandedShape, dialect: Dialect): NetworkParts {
   const { config, plan } = shape;
   const graphs = bandedGraphs(shape, dialect);
-  const [trunk, ...stages] = graphs.map(bindBand);
-  const heights = [...new Set(plan.heights)];
-  const runs: PartRun[] = trunk === undefined ? [] : [{ ...trunk, freed: 0 }];
-  for (const [i, stage] of bandStages(config, plan.wholeBlocks).entries()) {
-    for (const height of plan.heights) {
-      const bound = stages[i * heights.length + heights.indexOf(height)];
-      if (bound === undefined) continue;
-      const moments = bound.graph.outputs.filter(({ name }) => name === BAND_IO.moments);
-      const read = ownInputs(bound.graph).filter(({ name }) => !staysAsSkip(stage, name));
-      runs.push({ ...bound, freed: sum(moments) + sum(read) });
-    }
-  }
-  return { graphs, runs };
+  const [trunk, ...bound] = graphs.map(bindBand);
+  const first: readonly PartRun[] = trunk === undefined ? [] : [{ ...trunk, freed: 0 }];
+  return { graphs, runs: [...first, ...stageRuns(decoderStages(config, plan.wholeBlocks), bound, plan)] };
+}
+
+/** The runs of an encoder in bands, for one picture. */
+export function encoderParts(shape: BandedShape, dialect: Dialect): NetworkParts {
+  const { config, plan } = shape;
+  const graphs = bandedEncoderGraphs(shape, dialect);
+  const [tail, ...others] = graphs;
+  const bound = others.map(bindBand);
+  const stages = encoderStages(config, plan.wholeBlocks);
+  const [first, ...more] = stageRuns(stages, bound, plan);
+  if (tail === undefined || first === undefined) return { graphs, runs: [] };
+  // The picture is there before its first band is read: each with its two edges, which the other bands' graphs call `above` and `below`.
+  const picture = sum(ofStage(bound, 0, plan).flatMap(({ graph }) => ownInputs(graph)));
+  const left = sum(ofStage(bound, stages.length - 1, plan).flatMap(({ graph }) => ownOutputs(graph)));
+  const last = { ...bind(tail, tail.inputs, []), freed: left };
+  return { graphs, runs: [{ ...first, made: first.made + picture }, ...more, last] };
+}
+
+function stageRuns(
+  stages: readonly BandStage[],
+  bound: readonly Omit<PartRun, 'freed'>[],
+  plan: BandPlan,
+): readonly PartRun[] {
+  return stages.flatMap((stage, i) =>
+    ofStage(bound, i, plan).map((run) => {
+      const moments = run.graph.outputs.filter(({ name }) => name === BAND_IO.moments);
+      const read = ownInputs(run.graph).filter(({ name }) => !staysAsSkip(stage, name));
+      // A row of the band above that is not read is freed as the one below is.
+      const unread = stage.kind === 'downsample' ? read.filter(({ name }) => name === BAND_IO.below) : [];
+      return { ...run, freed: sum(moments) + sum(read) + sum(unread) };
+    }),
+  );
 }
 
 /** The runs of a decoder in windows, which leave nothing on the device. */
@@ -55,7 +82,7 @@ export function windowParts(
   width: number,
   windows: readonly Window[],
   dialect: Dialect,
-): DecoderParts {
+): NetworkParts {
   const graphs = windowGraphs(config, width, windows, dialect);
   const heights = windowHeights(windows);
   const bound = graphs.map((graph) => {
@@ -76,7 +103,7 @@ export interface PartsRun {
 }
 
 /** Two pictures on a device whose pool is `before`; weights are not counted. */
-export function runParts(before: BufferPool, { runs }: DecoderParts): PartsRun {
+export function runParts(before: BufferPool, { runs }: NetworkParts): PartsRun {
   let pool = before;
   let alive = 0;
   let arrays = 0;
@@ -93,7 +120,7 @@ export function runParts(before: BufferPool, { runs }: DecoderParts): PartsRun {
 }
 
 /** Bytes of the weights of a decoder in parts: kernels are not turned for good, and are there once. */
-export function partsWeights({ graphs }: DecoderParts): number {
+export function partsWeights({ graphs }: NetworkParts): number {
   const all = new Map(graphs.flatMap(({ weights }) => weights.map((weight) => [weight.name, weight] as const)));
   return sum([...all.values()]);
 }
@@ -117,10 +144,13 @@ export function predictBands(shape: BandedShape, dialect: Dialect): BandedMemory
   return { weights, bands: arrays, pool: pool.bytes, peak: weights + peak };
 }
 
-function bindBand(graph: Graph): Omit<PartRun, 'freed'> {
-  const own = [...ownInputs(graph), ...ownOutputs(graph)].map(({ name }) => name);
+const bindBand = (graph: Graph): Omit<PartRun, 'freed'> => bind(graph, ownInputs(graph), ownOutputs(graph));
+
+/** @param read, written in arrays of our own */
+function bind(graph: Graph, read: readonly NamedValue[], written: readonly NamedValue[]): Omit<PartRun, 'freed'> {
+  const own = [...read, ...written].map(({ name }) => name);
   const binding = { onDevice: new Set(own), given: true, turned: kernelsOf(graph) };
-  return { graph, binding, run: planRun(graph, binding), made: sum(ownOutputs(graph)) };
+  return { graph, binding, run: planRun(graph, binding), made: sum(written) };
 }
 
 /** A residual block that keeps its width adds what its first convolution read. */

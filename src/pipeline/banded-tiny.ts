@@ -10,8 +10,8 @@ import { vaeScaleFactor } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
 import type { Model } from '../runtime/session.js';
-import type { OnPart } from './banded-decoder.js';
 import { BAND_BYTES, cut } from './banded-plan.js';
+import type { OnPart } from './banded-runs.js';
 import { cutBand } from './layout.js';
 
 /** Rows of latents: those that a window gives, `from`…`to − 1`, and those that it reads, `start`…`end − 1`. */

@@ -30,6 +30,8 @@ export interface Component {
   loadAll(key: string, write: () => readonly Graph[], run: LoadRun): Promise<readonly Model[]>;
   /** Runs a graph that is needed once, beside the one that is loaded, and frees it. */
   once<T>(write: () => Graph, run: LoadRun, use: (model: Model) => Promise<T>): Promise<T>;
+  /** The same for graphs that make one network together, as `loadAll`; their weights stay as those of others do. */
+  onceAll<T>(write: () => readonly Graph[], run: LoadRun, use: (models: readonly Model[]) => Promise<T>): Promise<T>;
   /** What changes the weights from the next `load` on, in place of whatever did before. */
   adapt(changes: readonly AppliedChange[]): void;
   /** Frees the session and the buffers; the next `load` reads the weights again. */
@@ -67,19 +69,33 @@ export function createComponent(runtime: Runtime, file: WeightFile): Component {
     return (await slot.get(name, async () => owned(await makeAll(write, run, options)))).models;
   };
 
+  const onceAll = async <T>(
+    write: () => readonly Graph[],
+    run: LoadRun,
+    options: LoadOptions,
+    use: (models: readonly Model[]) => Promise<T>,
+  ): Promise<T> => {
+    await changes.apply(run);
+    const made = owned(await makeAll(write, run, options));
+    try {
+      return await use(made.models);
+    } finally {
+      await made.dispose();
+    }
+  };
+
   return {
     file,
     load: async (key, write, run, keep) => only(await getAll(key, () => [write()], run, { keep })),
     loadAll: (key, write, run) => getAll(key, write, run, { constants: 'input' }),
-    async once(write, run, use) {
-      await changes.apply(run);
-      const model = only(await makeAll(() => [write()], run, {}));
-      try {
-        return await use(model);
-      } finally {
-        await model.dispose();
-      }
-    },
+    once: (write, run, use) =>
+      onceAll(
+        () => [write()],
+        run,
+        {},
+        (models) => use(only(models)),
+      ),
+    onceAll: (write, run, use) => onceAll(write, run, { constants: 'input' }, use),
     adapt: changes.want,
     async dispose() {
       loadedOnce = false;

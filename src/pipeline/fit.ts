@@ -21,13 +21,13 @@ export interface FitBytes {
 
 /** A step of FLUX.1, whose blocks take turns on the device where they do not fit together. */
 export interface ExpectedStep {
-  /** Of the transformer. */
+  /** Of the transformer and of ControlNets. */
   readonly blocks: number;
-  /** Those whose weights are brought at every step; 0 where all stay on the device. */
+  /** Those whose weights are brought whenever they are run; 0 where all stay on the device. */
   readonly streamedBlocks: number;
-  /** Weights that are brought at every step. */
+  /** Weights that are brought at a step, in the mean of all: ControlNets act in those of their windows. */
   readonly streamedBytes: number;
-  /** At the speeds measured on this device since the page was loaded; absent before any were. */
+  /** In the mean of all, at the speeds measured on this device since the page was loaded; absent before any were. */
   readonly seconds?: number;
 }
 

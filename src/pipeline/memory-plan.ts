@@ -5,7 +5,7 @@
 import { EMPTY_POOL, giveBack, planRun, type BufferPool, type PooledRun } from '../onnx/buffer-pool.js';
 import { bufferBytes, peakLiveBytes, planBuffers, valueBytes, type RunBinding } from '../onnx/liveness.js';
 import type { Graph } from '../onnx/types.js';
-import { partsWeights, runParts, type DecoderParts } from './banded-memory.js';
+import { partsWeights, runParts, type NetworkParts } from './banded-memory.js';
 import type { Network, NetworkKind } from './networks.js';
 import { isTwice } from './weight-bytes.js';
 
@@ -215,7 +215,7 @@ function shareOf(network: Network): Omit<NetworkMemory, 'pooled'> {
   };
 }
 
-function shareOfParts({ name, kind }: Network, parts: DecoderParts): Omit<NetworkMemory, 'pooled'> {
+function shareOfParts({ name, kind }: Network, parts: NetworkParts): Omit<NetworkMemory, 'pooled'> {
   let alive = 0;
   let activations = 0;
   for (const { graph, binding, made, freed } of parts.runs) {

@@ -13,7 +13,7 @@ import type { UNetConfig, UNetEncoderConfig } from '../models/configs/unet.js';
 import type { VaeConfig } from '../models/configs/vae.js';
 import type { Dialect } from '../onnx/dialects/dialect.js';
 import type { Graph } from '../onnx/types.js';
-import { bandParts, windowParts, type DecoderParts } from './banded-memory.js';
+import { bandParts, windowParts, type NetworkParts } from './banded-memory.js';
 import { planBands } from './banded-plan.js';
 import { planWindows } from './banded-tiny.js';
 import type { Plan } from './plan.js';
@@ -66,8 +66,8 @@ export interface Network {
   readonly arrays?: number;
   /** Freed as soon as it has run, also where networks stay. */
   readonly brief?: boolean;
-  /** The decoder in bands or windows; absent where the network cannot be run in parts. */
-  readonly parts?: (() => DecoderParts) | undefined;
+  /** The decoder in bands or windows, an encoder in bands; absent where the network cannot be run in parts. */
+  readonly parts?: (() => NetworkParts) | undefined;
 }
 
 /** Tokens of one CLIP sequence. */
@@ -175,7 +175,7 @@ function decoderParts(
   config: VaeConfig,
   { latent }: Pick<SizedPlan, 'latent'>,
   { dialect }: Pick<NetworkOptions, 'dialect'>,
-): (() => DecoderParts) | undefined {
+): (() => NetworkParts) | undefined {
   const { width } = latent;
   if (config.kind === 'tiny') return once(() => windowParts(config, width, planWindows(config, latent), dialect));
   const plan = planBands(config, latent);

@@ -11,9 +11,10 @@ import { withoutBranches, type Branches } from './branches.js';
 import { applyChanges, type Changes } from './changes.js';
 import type { DeviceArray } from './device-array.js';
 import { createLock, type Lock } from './lock.js';
-import { arrayType, readWeights, type ReadOptions } from './read-weight.js';
+import { openFloatLoader } from './load-floats.js';
+import { arrayType, createRoom, readWeights, type ReadOptions } from './read-weight.js';
 import { createModel, type Arrays, type Inputs, type Model, type SessionContext, type WeightFeed } from './session.js';
-import { arrayOf, restore, type StoredWeight, type StoredWeights } from './stored-weights.js';
+import { arrayOf, drop, restore, type StoredWeight, type StoredWeights } from './stored-weights.js';
 
 export interface BlockOptions extends ReadOptions {
   /** What the weights of each block are called in the file: this, followed by their name in the graph. In the order of the runs. */
@@ -109,11 +110,8 @@ export async function createBlocks(source: BlockSource, graph: Graph, options: B
     return [...others.slice(from), ...others.slice(0, from)].slice(0, SHARED_SETS);
   };
 
-  const inBlockOrder = async <T>(
-    block: number,
-    signal: AbortSignal | undefined,
-    run: (at: Model) => Promise<T>,
-  ): Promise<T> => {
+  type InBlock = <T>(block: number, signal: AbortSignal | undefined, run: (at: Model) => Promise<T>) => Promise<T>;
+  const inBlockOrder: InBlock = async (block, signal, run) => {
     throwIfAborted(signal);
     const here = kept.get(block);
     if (here !== undefined) {
@@ -131,11 +129,17 @@ export async function createBlocks(source: BlockSource, graph: Graph, options: B
     }
   };
 
+  /** What a pass made of weights that did not fit is not to be used: they are looked at while its last block runs. */
+  const inPass: InBlock = async (block, signal, run) => {
+    const made = await inBlockOrder(block, signal, run);
+    if (block === prefixes.length - 1) await ring.check();
+    return made;
+  };
+
   return {
     count: prefixes.length,
-    run: (block, inputs, signal) => inBlockOrder(block, signal, (at) => at.run(inputs, signal)),
-    runInto: (block, inputs, targets, signal) =>
-      inBlockOrder(block, signal, (at) => at.runInto(inputs, targets, signal)),
+    run: (block, inputs, signal) => inPass(block, signal, (at) => at.run(inputs, signal)),
+    runInto: (block, inputs, targets, signal) => inPass(block, signal, (at) => at.runInto(inputs, targets, signal)),
     async dispose() {
       await ring.dispose();
       await model.dispose();
@@ -155,7 +159,7 @@ async function loadStaying(
   const leaving = new Set(
     prefixes.flatMap((prefix, i) => (stays[i] === true ? [] : graph.weights.map(({ name }) => prefix + name))),
   );
-  for (const entry of stored.all()) if (leaving.has(entry.weight.name)) free(entry);
+  for (const entry of stored.all()) if (leaving.has(entry.weight.name)) drop(entry);
   const kept = new Map<number, readonly NamedWeight[]>();
   for (const [i, prefix] of prefixes.entries()) {
     if (stays[i] !== true) continue;
@@ -194,12 +198,6 @@ function bytesOf(weights: readonly StoredWeight[]): number {
   return weights.reduce((sum, { weight }) => sum + valueBytes(weight.value), 0);
 }
 
-function free(stored: StoredWeight): void {
-  restore(stored);
-  stored.base?.dispose();
-  stored.base = undefined;
-}
-
 /** A weight on the device, by its name in the graph. */
 interface NamedWeight {
   readonly name: string;
@@ -224,6 +222,8 @@ interface Ring {
   ): Promise<{ readonly weights: WeightFeed; readonly used: () => void }>;
   /** Begins to bring the weights of the blocks that are asked for next, in this order, into what is free and holds none of theirs. */
   prefetch(upcoming: readonly number[], signal: AbortSignal | undefined): void;
+  /** Whether what was brought up to now could be held. @throws invalidModelFile for a value that does not fit into float16 */
+  check(): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -247,34 +247,61 @@ function createRing(
 ): Ring {
   const { arrays, orLost } = context;
   const slots: Slot[] = [];
+  /** Of each filling, whether all values fit: known when the device has come to it, which nobody waits for. */
+  const unchecked: Promise<void>[] = [];
+  const now = (): number => watch?.now() ?? 0;
   const stop = new AbortController();
 
   /** Reads on while the device is still busy with what these buffers held; writes when it is done. */
   const fill = async (slot: Slot, block: number, signal: AbortSignal): Promise<void> => {
     throwIfAborted(signal);
-    const prefix = prefixes[block] ?? '';
+    const start = now();
+    let waited = 0;
+    const free = async (): Promise<void> => {
+      const ready = now();
+      await orLost(() => slot.free);
+      waited += now() - ready;
+      for (const { of } of slot.entries) restore(of);
+    };
     const old = new Map(slot.entries.map(({ name, of }) => [name, of]));
+    const put = (name: string, of: StoredWeight, array: DeviceArray): void => {
+      of.base = array;
+      const before = old.get(name);
+      if (before !== undefined) before.base = array; // should the next one fail, all are still known
+      slot.entries = [...slot.entries.filter((entry) => entry.name !== name), { name, of }];
+    };
     const entries = graph.weights.map((weight): NamedWeight & { readonly weight: Weight } => {
-      const own = inBlock(prefix, weight);
+      const own = inBlock(prefixes[block] ?? '', weight);
       return { name: weight.name, weight: own, of: { weight: own, applied: '' } };
     });
-    const start = watch?.now() ?? 0;
-    let waited = 0;
-    for await (const [{ name, of, weight }, values] of readWeights(file, entries, { signal })) {
-      const ready = watch?.now() ?? 0;
-      await orLost(() => slot.free);
-      waited += (watch?.now() ?? 0) - ready;
-      const before = old.get(name);
-      if (before !== undefined) restore(before);
-      of.base =
-        before?.base === undefined
-          ? await arrays.store(values, weight.value.shape, arrayType(weight), weight.name)
-          : await arrays.refill(before.base, values);
-      if (before !== undefined) before.base = of.base; // should the next one fail, all are still known
-      slot.entries = [...slot.entries.filter((entry) => entry.name !== name), { name, of }];
+    const floats = openFloatLoader(arrays, file, { signal }, true);
+    try {
+      for (const { name, of, weight } of entries.filter((entry) => entry.weight.packed === undefined)) {
+        const array = old.get(name)?.base;
+        put(name, of, await floats.load(weight, array && { array, free }));
+      }
+      const packed = entries.filter(({ weight }) => weight.packed !== undefined);
+      const room = arrays.openConverter && createRoom(); // on a GPU, where arrays are copies
+      for await (const [{ name, of, weight }, values] of readWeights(file, packed, { signal, room })) {
+        await free();
+        const array = old.get(name)?.base;
+        const [shape, type] = [weight.value.shape, arrayType(weight)];
+        put(
+          name,
+          of,
+          array === undefined
+            ? await arrays.store(values, shape, type, weight.name)
+            : await arrays.refillPieces(array, [values]),
+        );
+      }
+      const checked = orLost(() => floats.check());
+      checked.catch(() => undefined); // told at the end of a pass
+      unchecked.push(checked);
+    } finally {
+      floats.dispose();
     }
     const all = entries.map(({ of }) => of);
-    watch?.brought(bytesOf(all), watch.now() - start - waited);
+    watch?.brought(bytesOf(all), now() - start - waited);
     await applyChanges(context, all, slot.changes, signal);
   };
 
@@ -326,13 +353,17 @@ function createRing(
         },
       };
     },
+    async check() {
+      await Promise.all(unchecked.splice(0));
+    },
     async dispose() {
       stop.abort(fail('aborted', `${graph.name}: the session was freed.`));
       for (const slot of slots) {
         await slot.filled.catch(() => undefined);
-        for (const { of } of slot.entries) free(of);
+        for (const { of } of slot.entries) drop(of);
       }
       slots.length = 0;
+      await Promise.allSettled(unchecked);
     },
   };
 }

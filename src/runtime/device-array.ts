@@ -5,7 +5,7 @@ import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
 import { createBusy, type Busy } from './busy.js';
-import { createDeviceFloats, type Conversion, type ConversionPipelines } from './device-floats.js';
+import { CODED_VALUES, createDeviceFloats, type Conversion, type ConversionPipelines } from './device-floats.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
@@ -28,6 +28,8 @@ export interface DeviceArray {
 export type StoredFloats = Float32Array | Uint16Array;
 /** Values as the device holds them. */
 export type Stored = StoredFloats | Uint8Array;
+/** All values of an array, in order. */
+export type Pieces = AsyncIterable<Stored> | Iterable<Stored>;
 
 /** Makes arrays on one device. */
 export interface ArrayStore {
@@ -39,19 +41,23 @@ export interface ArrayStore {
    * The same of values that come in pieces, in order, of which one is held at a time (on the CPU: all).
    * @throws outOfMemory, and what the pieces throw
    */
-  storePieces(
-    pieces: AsyncIterable<StoredFloats>,
-    shape: readonly number[],
-    dtype: FloatType,
-    label?: string,
-  ): Promise<DeviceArray>;
-  /** For as long as weights are read: the device converts floats of 16 bits itself. Absent on the CPU. */
-  openConverter?(): Converter;
+  storePieces(pieces: Pieces, shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
+  /**
+   * For as long as weights are read: the device converts small floats itself. Absent on the CPU.
+   * @param besideRuns whether it is given runs meanwhile, so that to wait for what is sent would be to wait for them. Default: no
+   */
+  openConverter?(besideRuns?: boolean): Converter;
   /**
    * `values` in the place of what `array`, an array of this store of the same size, held: on the GPU in its buffer, for the runs after those
    * that were begun; on the CPU in another array. `array` is not to be used any more.
    */
   refill(array: DeviceArray, values: Stored): Promise<DeviceArray>;
+  /**
+   * The same of values that come in pieces, in order, of which one is held at a time (on the CPU: all). Where it throws, `array` holds whatever came
+   * before.
+   * @throws what the pieces throw
+   */
+  refillPieces(array: DeviceArray, pieces: Pieces): Promise<DeviceArray>;
   /** Resolves when the device has done all that it was given up to now. */
   settled(): Promise<void>;
   /** Takes over an output that a session left on the device. */
@@ -72,6 +78,8 @@ export interface Converter {
     shape: readonly number[],
     label?: string,
   ): Promise<DeviceArray>;
+  /** As `refillPieces`, of such floats. @throws what the pieces throw */
+  refill(array: DeviceArray, pieces: AsyncIterable<Uint16Array>, conversion: Conversion): Promise<DeviceArray>;
   /** Whether any finite value was too large for float16; waits for the device. */
   overflowed(): Promise<boolean>;
   /** Frees what it needed beside the arrays. */
@@ -105,21 +113,23 @@ export function createCpuArrays(ort: Ort): ArrayStore {
     checkCount(values.length, shape, label);
     return Promise.resolve(adopt(new ort.Tensor(dtype, values, shape), shape, dtype));
   };
+  const storePieces: ArrayStore['storePieces'] = async (pieces, shape, dtype, label = 'array') => {
+    const values = new HOLDERS[dtype](elementCount(shape));
+    let at = 0;
+    for await (const piece of pieces) {
+      checkRoom(at + piece.length, values.length, label);
+      values.set(piece, at);
+      at += piece.length;
+    }
+    checkCount(at, shape, label);
+    return store(values, shape, dtype, label);
+  };
   return {
     zeros: (shape, dtype, label = 'zeros') => store(new HOLDERS[dtype](elementCount(shape)), shape, dtype, label),
     store,
-    async storePieces(pieces, shape, dtype, label = 'array') {
-      const values = new HOLDERS[dtype](elementCount(shape));
-      let at = 0;
-      for await (const piece of pieces) {
-        checkRoom(at + piece.length, values.length, label);
-        values.set(piece, at);
-        at += piece.length;
-      }
-      checkCount(at, shape, label);
-      return store(values, shape, dtype, label);
-    },
+    storePieces,
     refill: ({ shape, dtype }, values) => store(values, shape, dtype),
+    refillPieces: ({ shape, dtype }, pieces) => storePieces(pieces, shape, dtype),
     settled: () => Promise.resolve(),
     adopt,
   };
@@ -146,6 +156,8 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
     };
   };
   const write = createWriter(device, busy);
+  /** For what is sent while the device computes: to wait for all that it was given would be to wait for that too. */
+  const writeBeside = createWriter(device, busy, MARKS_AHEAD);
   const pipelines: ConversionPipelines = new Map();
   const make = async (
     shape: readonly number[],
@@ -164,35 +176,34 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
       return make(shape, dtype, label, values);
     },
     async storePieces(pieces, shape, dtype, label = 'array') {
-      const array = await make(shape, dtype, label);
-      try {
-        checkCount(await writePieces(write, array.tensor.gpuBuffer, pieces, label), shape, label);
-        return array;
-      } catch (error) {
-        array.dispose();
-        throw error;
-      }
+      return orDispose(await make(shape, dtype, label), (array) => fill(array, write, pieces, label));
     },
-    openConverter() {
-      const floats = createDeviceFloats(device, write, pipelines);
+    openConverter(besideRuns = false) {
+      const floats = createDeviceFloats(device, besideRuns ? writeBeside : write, pipelines);
+      const convert = async (
+        array: DeviceArray,
+        pieces: AsyncIterable<Uint16Array>,
+        conversion: Conversion,
+        label: string,
+      ): Promise<DeviceArray> => {
+        const each = CODED_VALUES[conversion.from];
+        let at = 0;
+        for await (const piece of pieces) {
+          checkRoom(at + each * piece.length, elementCount(array.shape), label);
+          await floats.write(array.tensor.gpuBuffer, at, piece, conversion);
+          at += each * piece.length;
+        }
+        checkCount(at, array.shape, label);
+        return array;
+      };
       return {
         takes: (count, dtype) => count * BYTES[dtype] <= device.limits.maxStorageBufferBindingSize - 16,
         async store(pieces, conversion, shape, label = 'array') {
-          const array = await make(shape, conversion.to, label);
-          try {
-            let at = 0;
-            for await (const piece of pieces) {
-              checkRoom(at + piece.length, elementCount(shape), label);
-              await floats.write(array.tensor.gpuBuffer, at, piece, conversion);
-              at += piece.length;
-            }
-            checkCount(at, shape, label);
-            return array;
-          } catch (error) {
-            array.dispose();
-            throw error;
-          }
+          return orDispose(await make(shape, conversion.to, label), (array) =>
+            convert(array, pieces, conversion, label),
+          );
         },
+        refill: (array, pieces, conversion) => convert(array, pieces, conversion, 'refill'),
         overflowed: () => floats.overflowed(),
         dispose: () => floats.dispose(),
       };
@@ -206,6 +217,7 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
       );
       return Promise.resolve(array);
     },
+    refillPieces: (array, pieces) => fill(array, writeBeside, pieces, 'refill'),
     settled: () => device.queue.onSubmittedWorkDone(),
     adopt: (output, shape, dtype) => wrap(output, shape, dtype, () => giveBack(output, lock)),
   };
@@ -275,24 +287,43 @@ type Write = (buffer: GPUBuffer, at: number, bytes: Uint8Array) => Promise<void>
 /** What is on its way to the GPU before it is waited for: the browser copies what is written, and frees the copies when the GPU has them. */
 const QUEUED_BYTES = 64 << 20;
 
-function createWriter(device: GPUDevice, busy: Busy): Write {
+/** Where runs are under way, so many times as much may be on its way: about as much as comes while a block runs. */
+const MARKS_AHEAD = 7;
+
+/** @param ahead how many times {@link QUEUED_BYTES} may be sent on before the first of them is waited for */
+function createWriter(device: GPUDevice, busy: Busy, ahead = 0): Write {
+  const marks: Promise<unknown>[] = [];
   let queued = 0;
   return async (buffer, at, bytes) => {
     busy.call(() => device.queue.writeBuffer(buffer, at, bytes.buffer, bytes.byteOffset, bytes.length));
     queued += bytes.length;
     if (queued < QUEUED_BYTES) return;
     queued = 0;
-    await device.queue.onSubmittedWorkDone();
+    const mark = device.queue.onSubmittedWorkDone();
+    mark.catch(() => undefined); // told to whoever waits for it
+    marks.push(mark);
+    if (marks.length > ahead) await marks.shift();
   };
 }
 
+/** `work` on an array that is freed where it fails. */
+async function orDispose(array: DeviceArray, work: (array: DeviceArray) => Promise<DeviceArray>): Promise<DeviceArray> {
+  try {
+    return await work(array);
+  } catch (error) {
+    array.dispose();
+    throw error;
+  }
+}
+
+/** All values of an array on the GPU. */
+async function fill(array: DeviceArray, write: Write, pieces: Pieces, label: string): Promise<DeviceArray> {
+  checkCount(await writePieces(write, array.tensor.gpuBuffer, pieces, label), array.shape, label);
+  return array;
+}
+
 /** Writes pieces one after the other from the buffer's beginning. @returns how many values there were */
-async function writePieces(
-  write: Write,
-  buffer: GPUBuffer,
-  pieces: AsyncIterable<StoredFloats>,
-  label: string,
-): Promise<number> {
+async function writePieces(write: Write, buffer: GPUBuffer, pieces: Pieces, label: string): Promise<number> {
   let count = 0;
   let at = 0;
   let odd = new Uint8Array(0);

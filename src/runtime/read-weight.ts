@@ -14,6 +14,23 @@ import { toStored, type ArrayType, type Stored, type StoredFloats } from './devi
 export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: OnBytes | undefined;
+  /** Where a matrix of few bits may be read into. The values of one are then gone when the next one is asked for. */
+  readonly room?: Room | undefined;
+}
+
+/** Memory that is used again and again: fresh arrays would pile up faster than the garbage is collected. */
+export interface Room {
+  of(bytes: number): Uint8Array<ArrayBuffer>;
+}
+
+export function createRoom(): Room {
+  let memory = new Uint8Array(0);
+  return {
+    of(bytes) {
+      if (memory.length < bytes) memory = new Uint8Array(bytes);
+      return memory;
+    },
+  };
 }
 
 /**
@@ -56,7 +73,8 @@ async function readMatrix(
   options: ReadOptions,
 ): Promise<MatrixParts> {
   const kept = file.kept?.find(name, format);
-  if (kept !== undefined) return kept.read(scalesAs, options.signal, options.onBytes);
+  if (kept !== undefined)
+    return kept.read(scalesAs, options.signal, options.onBytes, options.room?.of(kept.bytes(scalesAs)));
   const { codes, scales, zeros } = await readPackedWeight(file, name, format, options);
   return { codes, scales: toStored(scales, scalesAs), zeros };
 }
@@ -110,20 +128,32 @@ export async function* readPieces(
   yield* file.pieces(name, weightType(weight), options.signal, options.onBytes);
 }
 
-/** Floats of 16 bits in another coding than the graph's. */
+/** Small floats in another coding than the graph's. */
 export interface ReadBits {
   readonly conversion: Conversion;
   readonly pieces: AsyncIterable<Uint16Array>;
 }
 
-/** The values of a weight as the file has them, in pieces, where the device can convert them; `undefined` where they have to be read. @throws as {@link readWeight} */
-export function readBits(file: WeightFile, weight: Weight, { signal, onBytes }: ReadOptions): ReadBits | undefined {
+/** Factors from 2^−64 to 2^64: their products with the values of small floats are normal numbers of float32. */
+const SCALE_EXPONENT = 64;
+
+/**
+ * The values of a weight as the file has them, in pieces, where the device can convert them; `undefined` where they have to be read.
+ * @throws as {@link readWeight}
+ */
+export async function readBits(
+  file: WeightFile,
+  weight: Weight,
+  { signal, onBytes }: ReadOptions,
+): Promise<ReadBits | undefined> {
   const [name = '', ...rest] = weight.tensors;
   const found = rest.length === 0 ? file.bits?.(name) : undefined;
   const to = weightType(weight);
   if (found === undefined || (found.coding === 'F16' && to === 'float16')) return undefined;
   checkShape(file, name, weight);
-  return { conversion: { from: found.coding, to }, pieces: found.read(signal, onBytes) };
+  const scale = await found.scale(signal, onBytes);
+  if (scale !== undefined && !(Math.abs(Math.log2(Math.abs(scale))) <= SCALE_EXPONENT)) return undefined;
+  return { conversion: { from: found.coding, to, scale }, pieces: found.read(signal, onBytes) };
 }
 
 /** What a weight is kept in on the device. */

@@ -1,21 +1,10 @@
 /** @file The weights of one file as they were read: in arrays on the device, or, where sessions hold them as constants, kept for the next session. */
 import type { WeightFile } from '../assets/weights.js';
-import { elementCount } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import type { Weight } from '../onnx/types.js';
-import type { ArrayStore, DeviceArray, Stored } from './device-array.js';
-import {
-  arrayType,
-  readBits,
-  readPieces,
-  readWeight,
-  readWeights,
-  weightType,
-  type ReadOptions,
-} from './read-weight.js';
-
-/** Of fewer, sending the program takes longer than converting them here. */
-const CONVERTED_VALUES = 1 << 16;
+import type { ArrayStore, DeviceArray, Pieces, Stored } from './device-array.js';
+import { openFloatLoader } from './load-floats.js';
+import { arrayType, createRoom, readPieces, readWeight, readWeights, type ReadOptions } from './read-weight.js';
 
 /** One weight, in one type. */
 export interface StoredWeight {
@@ -59,39 +48,17 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       ? keep(stored, readPieces(file, stored.weight, options))
       : bytesOf(await readWeight(file, stored.weight, options));
 
-  /** Large ones in another coding are converted by the device, where it can. */
   const loadFloats = async (weights: readonly StoredWeight[], options: ReadOptions): Promise<void> => {
-    const converter = arrays.openConverter?.();
-    const converted: StoredWeight[] = [];
+    const loader = openFloatLoader(arrays, file, options);
     try {
-      for (const stored of weights) {
-        const { weight } = stored;
-        const { name, value } = weight;
-        const count = elementCount(value.shape);
-        const fits = count >= CONVERTED_VALUES && converter?.takes(count, weightType(weight)) === true;
-        const bits = fits ? readBits(file, weight, options) : undefined;
-        if (bits !== undefined && converter !== undefined) {
-          stored.base = await converter.store(bits.pieces, bits.conversion, value.shape, name);
-          converted.push(stored);
-        } else {
-          const pieces = readPieces(file, weight, options);
-          stored.base = await arrays.storePieces(pieces, value.shape, weightType(weight), name);
-        }
-      }
-      if ((await converter?.overflowed()) === true) await refuse(converted, options);
+      for (const stored of weights) stored.base = await loader.load(stored.weight);
+      await loader.check(options).catch((error: unknown) => {
+        for (const stored of weights) drop(stored);
+        throw error;
+      });
     } finally {
-      converter?.dispose();
+      loader.dispose();
     }
-  };
-
-  /** Among these is a weight with a value that float16 cannot hold: it is found by reading. @throws invalidModelFile */
-  const refuse = async (weights: readonly StoredWeight[], options: ReadOptions): Promise<void> => {
-    for (const stored of weights) {
-      stored.base?.dispose();
-      stored.base = undefined;
-    }
-    for (const { weight } of weights) await readWeight(file, weight, options);
-    throw fail('internalError', `${file.name}: a weight does not fit into float16, and none was found that does not.`);
   };
 
   return {
@@ -117,7 +84,8 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
         options,
       );
       const packed = unread.filter(({ weight }) => weight.packed !== undefined);
-      for await (const [stored, values] of readWeights(file, packed, options)) await store(stored, values);
+      const room = arrays.openConverter && createRoom(); // on a GPU, where arrays are copies
+      for await (const [stored, values] of readWeights(file, packed, { ...options, room })) await store(stored, values);
     },
     async loadConstants(weights, options) {
       const loaded = new Map<StoredWeight, Blob | Uint8Array>();
@@ -137,11 +105,7 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       room = 'made';
     },
     dispose() {
-      for (const stored of entries.values()) {
-        restore(stored);
-        stored.base?.dispose();
-        stored.base = undefined;
-      }
+      for (const stored of entries.values()) drop(stored);
       entries.clear();
     },
   };
@@ -154,15 +118,19 @@ export function restore(stored: StoredWeight): void {
   stored.applied = '';
 }
 
+/** Frees its arrays. */
+export function drop(stored: StoredWeight): void {
+  restore(stored);
+  stored.base?.dispose();
+  stored.base = undefined;
+}
+
 /** What a session is fed. @throws disposed */
 export function arrayOf({ weight, base, changed }: StoredWeight): DeviceArray {
   const array = changed ?? base;
   if (array === undefined) throw fail('disposed', `The weights of this model were disposed ("${weight.name}").`);
   return array;
 }
-
-/** The values of one weight, in order. */
-type Pieces = AsyncIterable<Stored> | Iterable<Stored>;
 
 async function valuesOf(weight: Weight, blob: Blob): Promise<Stored> {
   const bytes = await blob.arrayBuffer();

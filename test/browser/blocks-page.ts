@@ -1,6 +1,7 @@
 /** @file What blocks.test.ts runs inside Chromium: blocks of a linear layer on a WebGPU runtime that refuses to fall back to the CPU. */
 import { memorySource } from '../../src/assets/byte-source.js';
 import type { AppliedChange } from '../../src/assets/weight-change.js';
+import type { WeightTensor } from '../../src/assets/weight-tensors.js';
 import { viewWeights, type WeightFile } from '../../src/assets/weights.js';
 import { webgpuDialect } from '../../src/onnx/dialects/webgpu.js';
 import { writeGraph } from '../../src/onnx/net.js';
@@ -17,9 +18,11 @@ export interface BlockRun {
   readonly width: number;
   /** `[rows, width]` */
   readonly x: readonly number[];
-  /** The bytes of each layer's matrix, and how they are stored. */
-  readonly matrices: readonly (readonly number[])[];
-  readonly dtype: 'F32' | 'Q8_0';
+  /** The bytes of each layer's matrix, in base64, and how they are stored. */
+  readonly matrices: readonly string[];
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'F8_E4M3' | 'F8_E5M2' | 'Q8_0';
+  /** A factor of all values of all matrices. */
+  readonly scale?: number;
   readonly resident: number;
   readonly passes: number;
   /** Added to the matrix of the last layer for the last pass, `[width]` times `[width]`. */
@@ -29,6 +32,9 @@ export interface BlockRun {
 export interface BlockResult {
   /** Of each pass. */
   readonly values: readonly (readonly number[])[];
+  /** Matrices whose values JavaScript made, and bytes that the watch was told of. */
+  readonly madeHere: readonly string[];
+  readonly brought: number;
   /** Before the weights were read, and when they were freed. */
   readonly before: Memory;
   readonly after: Memory;
@@ -39,7 +45,10 @@ const opening = createRuntime({ backend: 'webgpu', strictGpu: true, loadOrt: loa
 async function blocks({ prefixes, width, x, resident, passes, change, ...stored }: BlockRun): Promise<BlockResult> {
   const runtime = await opening;
   const rows = x.length / width;
-  const file = weightFile(prefixes, width, stored);
+  const madeHere: string[] = [];
+  const file = listening(weightFile(prefixes, width, stored), (name) => madeHere.push(name));
+  let brought = 0;
+  const watch = { now: () => performance.now(), brought: (bytes: number) => (brought += bytes), ran: () => undefined };
   const options = {
     dialect: webgpuDialect,
     dtype: 'float32',
@@ -52,7 +61,7 @@ async function blocks({ prefixes, width, x, resident, passes, change, ...stored 
   const before = runtime.memory();
   const arrays = [await runtime.zeros([rows, width], 'float32'), await runtime.zeros([rows, width], 'float32')];
   const bank = runtime.openBank(file);
-  const made = await bank.loadBlocks(graph, { prefixes, resident });
+  const made = await bank.loadBlocks(graph, { prefixes, resident, watch });
   const values: number[][] = [];
   for (let i = 0; i < passes; i++) {
     if (change !== undefined && i === passes - 1) await bank.adapt([lora(prefixes, width, change)]);
@@ -71,20 +80,46 @@ async function blocks({ prefixes, width, x, resident, passes, change, ...stored 
   bank.dispose();
   arrays.forEach((array) => array.dispose());
   await runtime.flush();
-  return { values, before, after: runtime.memory() };
+  return { values, madeHere, brought, before, after: runtime.memory() };
 }
+
+const bytesOf = (base64: string): Uint8Array => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 
 function weightFile(
   prefixes: readonly string[],
   width: number,
-  { matrices, dtype }: Pick<BlockRun, 'matrices' | 'dtype'>,
+  { matrices, dtype, scale }: Pick<BlockRun, 'matrices' | 'dtype' | 'scale'>,
 ): WeightFile {
-  const tensors = prefixes.map((prefix, i) => {
-    const bytes = Uint8Array.from(matrices[i] ?? []);
-    const source = memorySource(prefix, bytes);
-    return [`${prefix}lin.weight`, { dtype, shape: [width, width], start: 0, end: bytes.length, source }] as const;
+  const whole = (name: string, bytes: Uint8Array) => ({
+    start: 0,
+    end: bytes.length,
+    source: memorySource(name, bytes),
   });
+  const factor = new Uint8Array(Float32Array.of(scale ?? 1).buffer);
+  const tensors = prefixes.flatMap((prefix, i): readonly (readonly [string, WeightTensor])[] => [
+    [`${prefix}lin.weight`, { dtype, shape: [width, width], ...whole(prefix, bytesOf(matrices[i] ?? '')) }],
+    ...(scale === undefined
+      ? []
+      : [[`${prefix}lin.scale_weight`, { dtype: 'F32', shape: [], ...whole(prefix, factor) }] as const]),
+  ]);
   return viewWeights('blocks', new Map(tensors), PLAIN_LAYOUT);
+}
+
+/** Tells of each tensor whose values are made in JavaScript. */
+function listening(file: WeightFile, hear: (name: string) => void): WeightFile {
+  return {
+    ...file,
+    read(name, ...more) {
+      hear(name);
+      return file.read(name, ...more);
+    },
+    pieces(name, ...more) {
+      hear(name);
+      const pieces = file.pieces?.(name, ...more);
+      if (pieces === undefined) throw new TypeError('files in memory give pieces');
+      return pieces;
+    },
+  };
 }
 
 function lora(

@@ -1,4 +1,4 @@
-/** @file Floats of 16 bits that the GPU converts, in a real Chromium: every value, any number of them, and nothing beside them. */
+/** @file Floats of 16 and 8 bits that the GPU converts, in a real Chromium: every value, any number of them, and nothing beside them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openServedPage, type ServedPage } from '../../scripts/lib/served-page.js';
 import type { FloatsReport } from './device-floats-page.js';
@@ -19,13 +19,22 @@ const call = (name: string, ...args: readonly unknown[]): Promise<FloatsReport> 
   ) as Promise<FloatsReport>;
 
 describe('floats converted on the GPU', () => {
-  it.each([
-    ['F16', 'float32', 'all', false],
-    ['BF16', 'float32', 'all', false],
-    ['BF16', 'float16', 'fitting', false],
-    ['BF16', 'float16', 'all', true],
-  ] as const)('%s → %s, %s values: are what the browser makes of them', async (from, to, only, overflows) => {
-    const report = await call('everyValue', from, to, only);
+  it.each<readonly [string, string, string, boolean, number | undefined]>([
+    ['F16', 'float32', 'all', false, undefined],
+    ['BF16', 'float32', 'all', false, undefined],
+    ['BF16', 'float16', 'fitting', false, undefined],
+    ['BF16', 'float16', 'all', true, undefined],
+    ['F8_E4M3', 'float32', 'all', false, undefined],
+    ['F8_E4M3', 'float16', 'all', false, undefined],
+    ['F8_E5M2', 'float32', 'all', false, undefined],
+    ['F8_E5M2', 'float16', 'all', false, undefined],
+    ['F8_E4M3', 'float32', 'all', false, 0.0123],
+    ['F8_E4M3', 'float16', 'all', false, 0.0123],
+    ['F8_E4M3', 'float16', 'all', false, -3.7e-7], // among the results are subnormal numbers, and zeros
+    ['F8_E4M3', 'float16', 'all', true, 777],
+    ['F8_E5M2', 'float16', 'all', true, 1.2],
+  ])('%s → %s, %s values: are what the browser makes of them', async (from, to, only, overflows, scale) => {
+    const report = await call('everyValue', from, to, only, scale);
     expect(report.values).toBeGreaterThan(30_000);
     expect(report.wrong).toEqual([]);
     expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
@@ -35,9 +44,10 @@ describe('floats converted on the GPU', () => {
   it.each([
     ['F16', 'float32'],
     ['BF16', 'float16'],
+    ['F8_E4M3', 'float16'],
   ] as const)('%s → %s: more than are sent at a time', async (from, to) => {
     const report = await call('manyValues', from, to, 5_000_001);
-    expect(report.values).toBe(5_000_001);
+    expect(report.values).toBe((from === 'F8_E4M3' ? 2 : 1) * 5_000_001);
     expect(report.wrong).toEqual([]);
     expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
   });

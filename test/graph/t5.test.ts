@@ -4,8 +4,10 @@
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openWeights, type WeightFile } from '../../src/assets/weights.js';
+import { memorySource } from '../../src/assets/byte-source.js';
+import { openWeights, viewWeights, type WeightFile } from '../../src/assets/weights.js';
 import type { FloatType } from '../../src/base/dtype.js';
+import { packRows, unpackRows } from '../../src/base/packed-matrix.js';
 import {
   T5_BIAS_TABLE,
   t5BlockGraph,
@@ -17,7 +19,10 @@ import {
   T5_TOKEN_TABLE,
 } from '../../src/graphs/t5.js';
 import { parseT5Config, type T5Config } from '../../src/models/configs/t5.js';
+import type { WeightBits } from '../../src/models/details.js';
 import { wasmDialect } from '../../src/onnx/dialects/wasm.js';
+import { createRoundedFile, roundedOfT5 } from '../../src/pipeline/flux/rounding.js';
+import { t5Graphs } from '../../src/pipeline/flux/t5-encoder.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.js';
 import type { Inputs } from '../../src/runtime/session.js';
@@ -98,6 +103,79 @@ describe.each([
       expect(Math.max(...blocks.first.map(Math.abs))).toBeGreaterThan(65_504);
     }
     expect(outOfTolerance(results)).toEqual([]);
+  });
+});
+
+/** The states of the first sequence, by blocks whose matrices are rounded. */
+async function encodeRounded(file: WeightFile, bits: WeightBits | undefined): Promise<Float32Array> {
+  const given = await inputs(0, false);
+  const { block, output, prefixes } = t5Graphs({ config, file, bits }, tokens, graphOptions('float32'));
+  let x = given[T5_IO.hidden];
+  for (const prefix of prefixes) {
+    const made = await runGraph(runtime, weightsUnder(prefix, file), block, {
+      ...given,
+      [T5_IO.hidden]: x ?? floats([]),
+    });
+    x = floats(made[T5_IO.next]);
+  }
+  return floats((await runGraph(runtime, file, output, { [T5_IO.hidden]: x ?? floats([]) }))[T5_IO.last]);
+}
+
+/** The same file with these matrices as float32. */
+async function replaced(change: (values: Float32Array, name: string) => Float32Array): Promise<WeightFile> {
+  const tensors = new Map(weights.tensors);
+  for (const { name } of roundedOfT5({ file: weights, config }, 8, wasmDialect)) {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) throw new Error(name);
+    const bytes = new Uint8Array(change(await weights.read(name, 'float32'), name).slice().buffer);
+    tensors.set(name, { ...tensor, start: 0, end: bytes.length, source: memorySource(name, bytes) });
+  }
+  return viewWeights('rounded', tensors, PLAIN_LAYOUT);
+}
+
+describe('rounded', () => {
+  it('are the products of its blocks, and nothing else', () => {
+    const names = roundedOfT5({ file: weights, config }, 4, wasmDialect).map(({ name }) => name);
+    const all = [...weights.tensors.keys()].filter((name) => /block.*\.(q|k|v|o|wi_0|wi_1|wo)\.weight$/.test(name));
+    expect(names.sort()).toEqual(all.sort());
+    expect(names).toHaveLength(7 * config.layers);
+  });
+
+  // In float32: in float16 `MatMulNBits` adds up in float16, and this model's output projections, of 3e4, are made to come near its end.
+  it.each([
+    [8, 0.05],
+    [4, 0.6],
+  ] as const)('to %d bits: what the rounded values give, and near transformers', async (bits, share) => {
+    const format = { bits, block: 32, zeros: false } as const;
+    const file = await replaced((values, name) => {
+      const columns = weights.find(name)?.shape[1] ?? 0;
+      return unpackRows(packRows(values, columns, format), columns, format);
+    });
+    const golden = part('without_mask', 0);
+    const got = await encodeRounded(weights, bits);
+    const exact = await encodeRounded(file, undefined);
+    const near = compareByStd(`${bits} bits`, got, golden, share);
+    expect(outOfTolerance([compareByStd(`${bits} bits`, got, exact, 1e-4), near])).toEqual([]);
+    expect(outOfTolerance([compareByStd(`${bits} bits`, got, golden, share / 8)])).not.toEqual([]);
+  });
+
+  it('in float16 leaves the last product of a block in float32', () => {
+    const { block } = t5Graphs({ config, file: weights, bits: 8 }, tokens, graphOptions('float16'));
+    const scales = block.weights.filter(({ packed }) => packed?.part === 'scales');
+    expect(scales).toHaveLength(7);
+    for (const { tensors, value } of scales)
+      expect(value.dtype).toBe(tensors[0]?.includes('.wo.') === true ? 'float32' : 'float16');
+  });
+
+  it('to 16 bits, of a file of float32: nothing is packed, and it is near transformers', async () => {
+    const rounded = roundedOfT5({ file: weights, config }, 16, wasmDialect);
+    expect(rounded.map(({ format }) => format)).toEqual(Array.from(rounded, () => 'float16'));
+    expect(rounded).toHaveLength(7 * config.layers);
+    const { file } = createRoundedFile({ model: 'golden', network: 'text encoder' }, weights, rounded, undefined);
+    const [name = ''] = rounded.map((matrix) => matrix.name);
+    expect(await file.read(name, 'float32')).not.toEqual(await weights.read(name, 'float32'));
+    const got = await encodeRounded(file, 16);
+    expect(outOfTolerance([compareByStd('16 bits', got, part('without_mask', 0), 2e-3)])).toEqual([]);
   });
 });
 

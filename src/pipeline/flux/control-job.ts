@@ -6,8 +6,10 @@ import type { AutoencoderKLConfig } from '../../models/configs/autoencoder-kl.js
 import { fluxWidth, type FluxTransformerConfig } from '../../models/configs/flux-transformer.js';
 import { fail } from '../../base/errors.js';
 import type { GraphOptions } from '../../onnx/net.js';
+import type { Lock } from '../../runtime/lock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { StageRun } from '../conditioning.js';
+import type { Tiles } from '../banded-plan.js';
 import { acts, type PlannedControl } from '../control-plan.js';
 import type { Vae } from '../model.js';
 import { fitGuide, type TaskPictures } from '../pictures.js';
@@ -37,7 +39,8 @@ export interface ControlJob {
   readonly key: string;
   /** How many all nets share. */
   readonly residuals: PerKind<number>;
-  /** Of the model's transformer. */
+  /** Of the model's transformer, in turn with whose blocks the nets' are brought. */
+  readonly pipe: Lock;
   readonly blocks: PerKind<number>;
   readonly width: number;
   readonly shape: FluxShape;
@@ -50,7 +53,10 @@ export interface ControlJob {
 
 /** What decides about it besides the plan. */
 export interface ControlSetting {
-  readonly model: { readonly transformer: { readonly config: FluxTransformerConfig }; readonly vae: Vae };
+  readonly model: {
+    readonly transformer: { readonly config: FluxTransformerConfig; readonly pipe: Lock };
+    readonly vae: Vae;
+  };
   readonly controls: readonly FluxControl[];
   /** Of the model's blocks. */
   readonly shape: FluxShape;
@@ -95,6 +101,7 @@ export function describeControl(
     graphs,
     key: `${shape.textTokens}+${shape.imageTokens} ${options.dtype} ${residuals.double}+${residuals.single}`,
     residuals,
+    pipe: transformer.pipe,
     blocks: { double: doubleBlocks, single: singleBlocks },
     width: fluxWidth(transformer.config),
     shape,
@@ -105,13 +112,14 @@ export function describeControl(
   };
 }
 
-/** Looks at the guides: once for all pictures. @throws as {@link encodeGuides} and {@link hintTokens} */
+/** Looks at the guides: once for all pictures. @param tiles whether the encoder is cut @throws as {@link encodeGuides} and {@link hintTokens} */
 export async function seeGuides(
   runtime: Runtime,
   { entries, vae, size }: ControlJob,
   guides: TaskPictures['guides'],
   pixels: Pick<RgbPicture, 'width' | 'height'>,
   run: StageRun,
+  tiles?: Tiles,
 ): Promise<SeenGuides> {
   const fitted = entries.map((entry, i) => {
     const guide = guides[i]?.picture;
@@ -125,6 +133,7 @@ export async function seeGuides(
       size,
       forVae.flatMap((picture) => picture ?? []),
       run,
+      tiles,
     )),
   ];
   const seen: (Moments | Float32Array | undefined)[] = [];

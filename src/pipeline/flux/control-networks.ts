@@ -5,7 +5,8 @@ import type { Network } from '../networks.js';
 import type { ControlJob } from './control-job.js';
 import type { ControlledMemory, ControlSizes } from './control-memory.js';
 import type { BlockGraph } from './graphs.js';
-import { guideEncoderGraph } from './guide.js';
+import { encoderParts } from '../banded-memory.js';
+import { guideBands, guideEncoderGraph } from './guide.js';
 import { ON_DEVICE, withBlocks } from './networks.js';
 
 const CONTROL_ON_DEVICE: ReadonlySet<string> = new Set([
@@ -24,12 +25,14 @@ export function withControl(
   dialect: Parameters<typeof guideEncoderGraph>[2],
 ): readonly Network[] {
   if (job === undefined || job.graphs.size === 0) return networks;
+  const bands = guideBands(job.vae.config, job.size);
   const guide: Network = {
     name: "the guides' encoder",
     kind: 'control',
     graph: guideEncoderGraph(job.vae.config, job.size, dialect),
     turn: 1,
     brief: true,
+    parts: bands && (() => encoderParts(bands, dialect)),
   };
   const nets = [...job.graphs.values()].flatMap((graphs, i): readonly Network[] => {
     const name = job.graphs.size > 1 ? `ControlNet ${i + 1}` : 'the ControlNet';

@@ -7,11 +7,14 @@ import {
 } from '../../graphs/flux-controlnet.js';
 import type { FluxShape } from '../../graphs/flux.js';
 import type { GraphOptions } from '../../onnx/net.js';
+import { flopsOf } from '../../onnx/cost.js';
 import type { Graph } from '../../onnx/types.js';
 import type { Blocks } from '../../runtime/blocks.js';
+import type { Lock } from '../../runtime/lock.js';
 import type { Model } from '../../runtime/session.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
+import type { Pace } from '../pace.js';
 import type { Owned } from '../slot.js';
 import { fileBytes } from '../weight-bytes.js';
 import type { FluxControlNet } from './control-net.js';
@@ -87,12 +90,19 @@ export interface ControlSessions extends Owned, BlockSessions {
   readonly residual: PerKind<Blocks | undefined>;
 }
 
-/** @param resident whether the blocks' weights stay on the device */
+/** How the weights of a net's blocks are brought. */
+export interface Bringing {
+  /** Whether they stay on the device. */
+  readonly resident: boolean;
+  /** As of `BlockOptions`. */
+  readonly pipe: Lock;
+}
+
 export function loadControlNet(
   net: FluxControlNet,
   key: string,
   graphs: ControlGraphs,
-  resident: boolean,
+  { resident, pipe }: Bringing,
   run: LoadRun,
 ): Promise<ControlSessions> {
   const { file } = net;
@@ -109,10 +119,11 @@ export function loadControlNet(
     `${key}${resident ? '' : ' in turn'}`,
     bytes,
     async (bank, reading) => {
+      const bringing = { reading, resident, pipe, pace: run.pace };
       const { embed, ...made } = await makeAll({
         embed: () => bank.load(image, reading),
-        double: () => makeKind(bank, reading, graphs.double, residual.double, resident),
-        single: () => makeKind(bank, reading, graphs.single, residual.single, resident, join),
+        double: () => makeKind(bank, bringing, graphs.double, residual.double),
+        single: () => makeKind(bank, bringing, graphs.single, residual.single, join),
       });
       const { double, single } = made;
       return {
@@ -138,17 +149,18 @@ interface Kind extends Owned {
 /** @param join what comes before the blocks */
 async function makeKind(
   bank: WeightBank,
-  reading: LoadOptions,
+  { reading, resident, pipe, pace }: Bringing & { readonly reading: LoadOptions; readonly pace: Pace | undefined },
   { graph, prefixes }: BlockGraph,
   residual: BlockGraph,
-  resident: boolean,
   join?: Graph,
 ): Promise<Kind> {
   if (prefixes.length === 0)
     return { blocks: undefined, residual: undefined, join: undefined, dispose: () => Promise.resolve() };
+  const watch = pace?.watch('image', flopsOf(graph));
+  const ofResidual = pace?.watch('image', flopsOf(residual.graph));
   const makers = {
-    blocks: () => bank.loadBlocks(graph, { ...reading, prefixes, resident: resident ? undefined : 0 }),
-    residual: () => bank.loadBlocks(residual.graph, { ...reading, prefixes: residual.prefixes }),
+    blocks: () => bank.loadBlocks(graph, { ...reading, prefixes, resident: resident ? undefined : 0, pipe, watch }),
+    residual: () => bank.loadBlocks(residual.graph, { ...reading, prefixes: residual.prefixes, watch: ofResidual }),
   };
   return join === undefined
     ? { ...(await makeAll(makers)), join: undefined }

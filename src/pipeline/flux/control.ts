@@ -116,7 +116,7 @@ export async function openControl(
       if (!entry.acts || graphs === undefined || steer === undefined) continue;
       const text = await embedControlText(context, entry, graphs, prompt, run);
       held.push(text);
-      const sessions = await loadControlNet(entry.net, job.key, graphs, resident, run);
+      const sessions = await loadControlNet(entry.net, job.key, graphs, { resident, pipe: job.pipe }, run);
       acting.push({ entry, index, feed: { text, steering: steer }, sessions, workspace: await workspaces(graphs) });
     }
     const sums = await createSums(context, job, held);

@@ -17,7 +17,7 @@ import type { FluxTransformerConfig } from '../../models/configs/flux-transforme
 import type { WeightBits } from '../../models/details.js';
 import type { GraphOptions } from '../../onnx/net.js';
 import type { Graph } from '../../onnx/types.js';
-import { branchesOf, packedChanges, packingOf, type PackedChanges } from './packing.js';
+import { branchesOf, isFew, packedChanges, packingOf, type PackedChanges } from './packing.js';
 
 /** Blocks of a kind have one graph. */
 export interface BlockGraph {
@@ -51,7 +51,7 @@ export interface FluxWeights {
   readonly changed: ChangedWeights;
   /** The same for matrices of few bits. */
   readonly inFewBits: PackedChanges;
-  /** What the blocks' matrices of floats are rounded to. What comes before and after the blocks is not. */
+  /** What the blocks' matrices of floats are rounded to (16: they stay floats). What comes before and after the blocks is not. */
   readonly bits: WeightBits | undefined;
 }
 
@@ -103,7 +103,7 @@ export function onceGraphs(weights: FluxWeights, shape: FluxShape, steps: number
   const { config, bits } = weights;
   const ends = endsOptions(weights, options);
   // What is off in a modulation is off in all features at once, and it is there for a moment only.
-  const finer: FluxWeights = { ...weights, bits: bits && MODULATION_BITS };
+  const finer: FluxWeights = { ...weights, bits: isFew(bits) ? MODULATION_BITS : bits };
   const modulation = (kind: 'double' | 'single'): BlockGraph =>
     blockGraph(finer, kind, options, (packed) => fluxModulationGraph(config, kind, steps, packed));
   return {

@@ -2,7 +2,7 @@
  * @file What FLUX.1's ControlNets see of a guide picture: latents that the model's autoencoder makes of it, drawn anew for each picture, or features
  * of the net's own. As diffusers' `FluxControlNetPipeline` prepares them; all of it as tokens.
  */
-import { vaeEncoderGraph, VAE_IO } from '../../graphs/autoencoder-kl.js';
+import { vaeDecoderGraph, vaeEncoderGraph, VAE_IO } from '../../graphs/autoencoder-kl.js';
 import { FLUX_CONTROL_IO, fluxHintGraph } from '../../graphs/flux-controlnet.js';
 import { packLatents, type LatentSize } from '../../graphs/flux-tokens.js';
 import type { RgbPicture } from '../../image/pixels.js';
@@ -11,6 +11,9 @@ import type { VaeConfig } from '../../models/configs/vae.js';
 import type { Graph } from '../../onnx/types.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { requireFinite, type Generator } from '../../sampling/index.js';
+import { bandedEncoderGraphs, encodeBands } from '../banded-encoder.js';
+import { isCut, planBands, type Tiles } from '../banded-plan.js';
+import type { BandedShape } from '../banded-runs.js';
 import type { StageRun } from '../conditioning.js';
 import { fromDialect, toDialect } from '../layout.js';
 import type { Vae } from '../model.js';
@@ -40,32 +43,69 @@ export function guideEncoderGraph(
   );
 }
 
+/** How this encoder would be cut: none of a single resolution, which cannot be. @param most rows of latents in a band */
+export function guideBands(
+  config: AutoencoderKLConfig,
+  size: Pick<LatentSize, 'height' | 'width'>,
+  most?: number,
+): BandedShape | undefined {
+  const plan = planBands(config, size, most);
+  return plan && { config, width: size.width, plan };
+}
+
+/** A picture `[3,H,W]` in −1…1 → its moments, both in the dialect's layout. */
+type Encode = (picture: Float32Array) => Promise<Float32Array>;
+
 /**
- * The latents' distribution of each of these pictures, which have the size of the result.
+ * The latents' distribution of each of these pictures, which have the size of the result. In bands of rows wherever a picture of this size would be decoded in
+ * bands, which takes more; they are the same.
  * @throws notFinite, missingWeight (an autoencoder without its encoder), runtimeFailed, outOfMemory, aborted
  */
 export async function encodeGuides(
-  { dialect }: Runtime,
+  runtime: Runtime,
   vae: Vae & { readonly config: AutoencoderKLConfig },
   size: LatentSize,
   pictures: readonly RgbPicture[],
   run: StageRun,
+  tiles: Tiles = 'auto',
 ): Promise<readonly Moments[]> {
   if (pictures.length === 0) return [];
-  return vae.once(
-    () => guideEncoderGraph(vae.config, size, dialect),
-    run,
-    async (encoder) => {
-      const made: Moments[] = [];
-      for (const picture of pictures) {
-        const input = { [VAE_IO.picture]: toDialect(dialect.layout, planesOf(picture), 3) };
-        const { [VAE_IO.moments]: moments = new Float32Array() } = await encoder.run(input, run.signal);
-        requireFinite(moments, 'The latents of a guide');
-        made.push(momentsOf(fromDialect(dialect.layout, moments, 2 * vae.config.latentChannels)));
-      }
-      return made;
-    },
-  );
+  const { dialect, info } = runtime;
+  const { config } = vae;
+  const encodeAll = async (encode: Encode): Promise<readonly Moments[]> => {
+    const made: Moments[] = [];
+    for (const picture of pictures) {
+      const moments = await encode(toDialect(dialect.layout, planesOf(picture), 3));
+      requireFinite(moments, 'The latents of a guide');
+      made.push(momentsOf(fromDialect(dialect.layout, moments, 2 * config.latentChannels)));
+    }
+    return made;
+  };
+  const decoder = (): Graph => vaeDecoderGraph(config, { batch: 1, ...size }, { dialect, dtype: DTYPE });
+  const bands = isCut(tiles, { graph: decoder, info })
+    ? guideBands(config, size, typeof tiles === 'number' ? tiles : undefined)
+    : undefined;
+  if (bands === undefined) {
+    return vae.once(
+      () => guideEncoderGraph(config, size, dialect),
+      run,
+      (encoder) =>
+        encodeAll(async (picture) => {
+          const { [VAE_IO.moments]: moments } = await encoder.run({ [VAE_IO.picture]: picture }, run.signal);
+          return moments ?? new Float32Array();
+        }),
+    );
+  }
+  await runtime.flush(); // kernels of networks that were freed: an encoder in bands has none that would push them out
+  try {
+    return await vae.onceAll(
+      () => bandedEncoderGraphs(bands, dialect),
+      run,
+      (models) => encodeAll((picture) => encodeBands(runtime, bands, models, picture, run.signal)),
+    );
+  } finally {
+    await vae.dispose(); // its weights are inputs, which would stay beside the transformer
+  }
 }
 
 /** Bounds of the logarithm of the variance (diffusers `DiagonalGaussianDistribution`). */

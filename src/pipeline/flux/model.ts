@@ -1,7 +1,7 @@
 /** @file A FLUX.1 model made ready: configs parsed, tokenizers built, weight headers read, memory on the device owned here. */
-import type { RoundedMatrix } from '../../assets/converted/layout.js';
 import type { DerivedFiles } from '../../assets/derived-files.js';
 import type { FluxFiles } from '../../assets/model-files.js';
+import type { WeightFile } from '../../assets/weights.js';
 import { fail } from '../../base/errors.js';
 import { T5_TOKEN_TABLE } from '../../graphs/t5.js';
 import type { ModelCard } from '../../models/card.js';
@@ -16,7 +16,8 @@ import { createComponent, type LoadRun } from '../component.js';
 import { openEncoder, type Freeable, type TextEncoder, type Vae } from '../model.js';
 import { openTokenTable, type EmbedTokens } from '../token-table.js';
 import { createBlockNetwork, type BlockNetwork } from './network.js';
-import { createRoundedFile, roundedMatrices } from './rounding.js';
+import { isFew } from './packing.js';
+import { createRoundedFile, roundedMatrices, roundedOfT5, type RoundedFile } from './rounding.js';
 import type { T5Sessions } from './t5-encoder.js';
 import type { TransformerSessions } from './transformer.js';
 
@@ -25,6 +26,8 @@ export type T5Encoder = BlockNetwork<T5Sessions> & {
   readonly config: T5Config;
   readonly tokenizer: T5Tokenizer;
   readonly embed: EmbedTokens;
+  /** What its matrices are rounded to. */
+  readonly bits: WeightBits | undefined;
 };
 
 /** An opened model. Whoever opened it must dispose it. */
@@ -51,6 +54,7 @@ export interface FluxModel {
 
 export interface OpenFluxOptions {
   readonly weightBits?: WeightBits | undefined;
+  readonly textEncoderBits?: WeightBits | undefined;
   /** Keeps what is made of the model's files. */
   readonly derived?: DerivedFiles | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -60,7 +64,7 @@ export interface OpenFluxOptions {
 export async function openFluxModel(
   runtime: Runtime,
   files: FluxFiles,
-  { weightBits, derived, signal }: OpenFluxOptions = {},
+  { weightBits, textEncoderBits, derived, signal }: OpenFluxOptions = {},
 ): Promise<FluxModel> {
   const { name, architecture, card, warnings = [] } = files;
   const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
@@ -70,18 +74,24 @@ export async function openFluxModel(
     files.transformer.open(signal),
     files.vae.open(signal),
     openEncoder(runtime, name, files.clip, signal),
-    openT5(runtime, name, files.t5, signal),
+    openT5(runtime, name, files.t5, { bits: textEncoderBits, derived, signal }),
   ]);
   checkWidths(name, config, {
     pooled: clip.config.hiddenSize,
     text: t5.config.width,
     latents: vaeConfig.latentChannels,
   });
-  const matrices = (bits: WeightBits): readonly RoundedMatrix[] =>
-    roundedMatrices({ file: transformerFile, config }, bits, runtime.dialect);
-  const rounded = weightBits && createRoundedFile(name, transformerFile, () => matrices(weightBits), derived);
+  const rounded =
+    weightBits === undefined
+      ? asItIs(transformerFile)
+      : createRoundedFile(
+          { model: name, network: 'transformer' },
+          transformerFile,
+          roundedMatrices({ file: transformerFile, config }, weightBits, runtime.dialect),
+          derived,
+        );
   const transformer = {
-    ...createBlockNetwork<TransformerSessions>(runtime, rounded?.file ?? transformerFile, rounded !== undefined),
+    ...createBlockNetwork<TransformerSessions>(runtime, rounded.file, isFew(weightBits)),
     config,
   };
   const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
@@ -96,7 +106,7 @@ export async function openFluxModel(
     vae,
     scheduler,
     warnings,
-    prepare: async (run) => rounded?.prepare(run) ?? [],
+    prepare: async (run) => [...(await rounded.prepare(run)), ...(await t5.prepare(run))],
     networks: [transformer, t5, clip],
     async dispose() {
       for (const component of [transformer, t5, clip, vae]) await component.dispose();
@@ -105,16 +115,38 @@ export async function openFluxModel(
   };
 }
 
+interface OpenT5Options {
+  readonly bits: WeightBits | undefined;
+  readonly derived: DerivedFiles | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 async function openT5(
   runtime: Runtime,
   model: string,
   files: FluxFiles['t5'],
-  signal: AbortSignal | undefined,
-): Promise<T5Encoder> {
+  { bits, derived, signal }: OpenT5Options,
+): Promise<T5Encoder & Pick<RoundedFile, 'prepare'>> {
   const config = parseT5Config(files.config, `${model}/text_encoder_2/config.json`);
-  const network = createBlockNetwork<T5Sessions>(runtime, await files.open(signal));
-  const embed = openTokenTable(network.file, { name: T5_TOKEN_TABLE, size: config.vocabSize, width: config.width });
-  return { ...network, config, tokenizer: createT5Tokenizer(files.tokenizer), embed };
+  const given = await files.open(signal);
+  const rounded =
+    bits === undefined
+      ? asItIs(given)
+      : createRoundedFile(
+          { model, network: 'text encoder' },
+          given,
+          roundedOfT5({ file: given, config }, bits, runtime.dialect),
+          derived,
+        );
+  const network = createBlockNetwork<T5Sessions>(runtime, rounded.file, isFew(bits));
+  const embed = openTokenTable(rounded.file, { name: T5_TOKEN_TABLE, size: config.vocabSize, width: config.width });
+  const tokenizer = createT5Tokenizer(files.tokenizer);
+  return { ...network, config, tokenizer, embed, bits, prepare: (run) => rounded.prepare(run) };
+}
+
+/** Nothing is rounded. */
+function asItIs(file: WeightFile): RoundedFile {
+  return { file, prepare: () => Promise.resolve([]) };
 }
 
 /** The parts of a model must fit together. */

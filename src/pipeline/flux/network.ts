@@ -2,6 +2,7 @@
 import type { WeightFile } from '../../assets/weights.js';
 import { changesByTensor, type AppliedChange } from '../../assets/weight-change.js';
 import { isBlockType } from '../../base/gguf-blocks.js';
+import { createLock, type Lock } from '../../runtime/lock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
 import type { LoadRun } from '../component.js';
@@ -15,6 +16,8 @@ export type MakeSessions<T> = (bank: WeightBank, options: LoadOptions) => Promis
 /** `T`: the sessions that make the network together. */
 export interface BlockNetwork<T extends Owned> {
   readonly file: WeightFile;
+  /** Brings the weights of blocks one after the other: of its own, and of what is run in turn with them. */
+  readonly pipe: Lock;
   /**
    * The sessions for `key`, those that are there or new ones; the former are freed. Reports `load` with bytes the first time and `compile` for
    * another key.
@@ -70,6 +73,7 @@ export function createBlockNetwork<T extends Owned>(
 
   return {
     file,
+    pipe: createLock(),
     async load(key, bytes, write, run) {
       await changes.apply(run, unpack);
       return slot.get(key, async () => {

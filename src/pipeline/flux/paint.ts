@@ -21,12 +21,12 @@ import {
 } from './control.js';
 import { encodeFluxPrompts, type FluxConditioning, type FluxPrompt } from './conditioning.js';
 import { branchName, fluxWeights, onceGraphs, stepGraphs, type OnceGraphs, type StepGraphs } from './graphs.js';
-import { availableBytes, planFluxMemory, stepBlocks, type FluxSizes } from './memory.js';
+import { availableBytes, planFluxMemory, type FluxSizes } from './memory.js';
 import type { FluxModel } from './model.js';
+import { broughtAt, expectStep, planSteps, type PlannedStep } from './planned-steps.js';
 import { fluxSizes } from './sizes.js';
-import { expectStep, slownessWarnings } from './slowness.js';
+import { slownessWarnings } from './slowness.js';
 import { makeSteering, type Steering } from './steering.js';
-import type { StepTime } from './step-time.js';
 import {
   createWorkspace,
   embedText,
@@ -46,7 +46,9 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
   useLoras(model, context.models.loras);
   const { together: keep, t5: t5Blocks } = job.memory;
   const prompts = await encodeFluxPrompts(context, model, plan, { keep, t5Blocks }, run);
-  const seen = job.control && (await seeGuides(context.runtime, job.control, context.pictures.guides, plan, run));
+  const tiles = context.bands ? 'always' : 'auto';
+  const seen =
+    job.control && (await seeGuides(context.runtime, job.control, context.pictures.guides, plan, run, tiles));
   if (context.frugal) await model.vae.dispose();
   const steering = await steerAll(job, prompts, run);
   /** Planned again when weights have been brought for the text, so that it is known how fast they come. */
@@ -63,7 +65,7 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
       memory = job.planMemory();
       network = await openNetwork({ ...job, memory }, prompts, steering, run);
     }
-    const latents = await denoise(job, network, seen, one, () => expected(job, memory)?.seconds);
+    const latents = await denoise(job, network, seen, one, () => expectedSeconds(job, memory));
     measured = progress.secondsPerStep();
     return latents;
   };
@@ -93,18 +95,22 @@ export async function createFluxPainter(context: GenerateContext, plan: Plan, mo
   };
 }
 
+function stepsOf({ plan, sampler, sizes, control }: Job, memory: ControlledMemory): readonly PlannedStep[] {
+  return planSteps(plan, sampler, sizes, memory, control);
+}
+
 /** What a step takes at the speeds that were measured up to now. */
-function expected({ context, plan, sampler, sizes }: Job, memory: ControlledMemory): StepTime | undefined {
-  const evaluations = (endsOf(sampler).at(-1) ?? 0) / plan.steps;
-  return expectStep(stepBlocks(sizes, memory), context.pace, plan.guided ? 2 * evaluations : evaluations);
+function expectedSeconds(job: Job, memory: ControlledMemory): number | undefined {
+  return expectStep(stepsOf(job, memory), job.context.pace.rates('image'))?.seconds;
 }
 
 /** Bringing weights at every step can take longer than all the arithmetic; few bits are the way out. @param measured seconds of a step */
 function slowness(job: Job, memory: ControlledMemory, measured: number | undefined): readonly string[] {
-  const step = expected(job, memory);
+  const steps = stepsOf(job, memory);
+  const step = expectStep(steps, job.context.pace.rates('image'));
   const fewer =
     job.model.weightBits === 4 ? '' : ' Few bits take less: overrides.weightBits when registering, or a GGUF file.';
-  return slownessWarnings(stepBlocks(job.sizes, memory), step && { ...step, seconds: measured ?? step.seconds }, fewer);
+  return slownessWarnings(broughtAt(steps), step && { ...step, seconds: measured ?? step.seconds }, fewer);
 }
 
 function endsOf(sampler: Sampler): readonly number[] {

@@ -14,7 +14,10 @@ export interface BlocksOfAKind {
   readonly flops: number;
 }
 
-/** The blocks of a network, in the order of their runs, and how many of each kind stay on the device. */
+/**
+ * The blocks of an evaluation, in the order of their runs, and how many of each kind stay on the device. A kind that comes twice, as the same
+ * object, is run twice; its blocks share the same buffers.
+ */
 export type StepBlocks = readonly (BlocksOfAKind & { readonly resident: number })[];
 
 /** Of one evaluation of the network, in seconds. */
@@ -51,9 +54,10 @@ export function predictStep(kinds: StepBlocks, { bytesPerSecond, flopsPerSecond 
   const computing = kinds.reduce((sum, { count, flops }) => sum + (count * flops) / flopsPerSecond, 0);
   if (broughtBytes(kinds) === 0) return { seconds: computing, computing };
   if (bytesPerSecond === undefined) return undefined;
+  /** Of each kind, when the weights are there of those that take turns, the next one's first. */
+  const rings = new Map(kinds.map((kind) => [kind, Array.from({ length: SHARED_SETS }, () => 0)]));
   const blocks = kinds.flatMap((kind) => {
-    /** When the weights are there of those that take turns, the next one's first. */
-    const there = Array.from({ length: SHARED_SETS }, () => 0);
+    const there = rings.get(kind);
     const [run, bring] = [kind.flops / flopsPerSecond, kind.bytes / bytesPerSecond];
     const stays = stayingBlocks(kind.count, kind.count - broughtCount(kind));
     return stays.map((stay) => ({ run, bring, there: stay ? undefined : there }));

@@ -7,7 +7,6 @@ import { flopsOf } from '../../onnx/cost.js';
 import type { Graph } from '../../onnx/types.js';
 import { stayingBlocks, type Blocks } from '../../runtime/blocks.js';
 import type { DeviceArray } from '../../runtime/device-array.js';
-import { createLock } from '../../runtime/lock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { Inputs, Model } from '../../runtime/session.js';
 import type { LoadOptions, WeightBank } from '../../runtime/weights.js';
@@ -38,7 +37,7 @@ export function loadTransformer(
   resident: Residents,
   run: LoadRun,
 ): Promise<TransformerSessions> {
-  const { file } = transformer;
+  const { file, pipe } = transformer;
   const ends = [image, output].reduce((sum, graph) => sum + fileBytes(file, graph), 0);
   const staying = ({ graph, prefixes }: BlockGraph, count: number): number => {
     const stays = stayingBlocks(prefixes.length, count);
@@ -48,7 +47,6 @@ export function loadTransformer(
       prefixes.filter((_, i) => stays[i]),
     );
   };
-  const pipe = createLock();
   const load = (bank: WeightBank, { graph, prefixes }: BlockGraph, count: number, reading: LoadOptions) =>
     bank.loadBlocks(graph, {
       ...reading,

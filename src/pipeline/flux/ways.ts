@@ -3,7 +3,6 @@ import type { ChangedNetwork, ChangedWeights } from '../../assets/weight-change.
 import { createSampler, type Sampler } from '../../sampling/index.js';
 import type { DeviceLimits, ExpectedStep } from '../fit.js';
 import type { Network, NetworkOptions } from '../networks.js';
-import { stepEnds } from '../observer.js';
 import type { Pace } from '../pace.js';
 import type { Plan } from '../plan.js';
 import { describeControl } from './control-job.js';
@@ -11,12 +10,11 @@ import { controlSizes, planControlled, type ControlledMemory } from './control-m
 import type { FluxControl } from './control-net.js';
 import { withControl } from './control-networks.js';
 import { fluxWeights, onceGraphs, stepGraphs } from './graphs.js';
-import { availableBytes, planFluxMemory, stepBlocks } from './memory.js';
+import { availableBytes, planFluxMemory } from './memory.js';
 import type { FluxModel } from './model.js';
 import { fluxNetworks, shapeOf } from './networks.js';
+import { broughtAt, expectStep, planSteps, type PlannedStep } from './planned-steps.js';
 import { fluxSizes } from './sizes.js';
-import { expectStep } from './slowness.js';
-import { broughtBytes, broughtCount, type StepBlocks } from './step-time.js';
 
 /** One form. */
 export interface FluxForm {
@@ -53,7 +51,7 @@ export function fluxForms(
   const weights = fluxWeights(model, changed);
   const graphs = { ...stepGraphs(weights, shape, options), ...onceGraphs(weights, shape, plan.steps, options) };
   const sizes = fluxSizes(model, graphs, { tokens: textTokens, latent: plan.latent }, weights.changed, options);
-  const evaluations = evaluationsPerStep(fluxSampler(model, plan, shape.imageTokens), plan);
+  const sampler = fluxSampler(model, plan, shape.imageTokens);
   const control = describeControl(plan, { model, controls, shape, timesteps: plan.steps, options });
   const ofControl = controlSizes(control, options.dialect);
   const planFor = (bytes: number, frugal: boolean): ControlledMemory =>
@@ -69,7 +67,7 @@ export function fluxForms(
       memory,
       options.dialect,
     ),
-    step: describeStep(stepBlocks(sizes, memory), pace, evaluations),
+    step: describeStep(planSteps(plan, sampler, sizes, memory, control), pace),
   });
   const all = form(planFor(Infinity, false), false, false);
   const staying = form(planned(false), false, true);
@@ -79,12 +77,13 @@ export function fluxForms(
   return [all, ...(isSlower ? [] : [staying]), inTurn, least];
 }
 
-function describeStep(blocks: StepBlocks, pace: Pace, evaluations: number): ExpectedStep {
-  const expected = expectStep(blocks, pace, evaluations);
+function describeStep(steps: readonly PlannedStep[], pace: Pace): ExpectedStep {
+  const expected = expectStep(steps, pace.rates('image'));
+  const { blocks, brought, bytes } = broughtAt(steps);
   return {
-    blocks: blocks.reduce((sum, { count }) => sum + count, 0),
-    streamedBlocks: blocks.reduce((sum, kind) => sum + broughtCount(kind), 0),
-    streamedBytes: evaluations * broughtBytes(blocks),
+    blocks,
+    streamedBlocks: brought,
+    streamedBytes: bytes,
     ...(expected === undefined ? {} : { seconds: expected.seconds }),
   };
 }
@@ -98,10 +97,4 @@ export function fluxSampler({ scheduler }: Pick<FluxModel, 'scheduler'>, plan: P
     imageSeqLen: imageTokens,
     uniformFlowGrid: true,
   });
-}
-
-/** How often the network is run for a step, in the mean: both sides of true guidance, and what rules of second order ask for. */
-export function evaluationsPerStep(sampler: Sampler, { guided, steps }: Pick<Plan, 'guided' | 'steps'>): number {
-  const all = stepEnds(sampler, [{ begin: undefined, end: undefined }]).at(-1) ?? 0;
-  return ((guided ? 2 : 1) * all) / steps;
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { bandStages } from '../../../src/graphs/banded-decoder.js';
+import { decoderStages } from '../../../src/graphs/banded-decoder.js';
 import { vaeDecoderGraph } from '../../../src/graphs/autoencoder-kl.js';
 import { parseAutoencoderKLConfig } from '../../../src/models/configs/autoencoder-kl.js';
 import { parseAutoencoderTinyConfig } from '../../../src/models/configs/autoencoder-tiny.js';
@@ -93,7 +93,7 @@ describe('bands', () => {
       const shape = { config, width: 128, plan: { heights: [64, 64], wholeBlocks } };
       expect([...named(bandedGraphs(shape, webgpuDialect))].sort()).toEqual([...named([whole])].sort());
       // Per level an upsampling and three blocks of two convolutions; the last one makes the picture.
-      expect(bandStages(config, wholeBlocks)).toHaveLength((4 - wholeBlocks) * 7 + 1);
+      expect(decoderStages(config, wholeBlocks)).toHaveLength((4 - wholeBlocks) * 7 + 1);
     }
   });
 });

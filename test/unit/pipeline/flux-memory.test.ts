@@ -126,6 +126,27 @@ describe('sizes of FLUX.1-dev', () => {
   });
 });
 
+describe('T5 of few bits', () => {
+  const t5Block = (bits: 4 | 8 | 16 | undefined): number => {
+    const given = model('F16');
+    const weights = fluxWeights({ ...given, weightBits: undefined }, new Map());
+    const graphs = { ...stepGraphs(weights, shape, options), ...onceGraphs(weights, shape, 28, options) };
+    const rounded = { ...given, t5: { ...given.t5, bits } };
+    return fluxSizes(rounded, graphs, { tokens: 512, latent }, new Map(), options).t5Block;
+  };
+  const inBlock = Object.entries(T5.tensors).filter(([name]) => name.startsWith('encoder.block.1.'));
+  const values = (which: (name: string, shape: readonly number[]) => boolean): number =>
+    inBlock.reduce((sum, [name, size]) => sum + (which(name, size) ? elementCount(size) : 0), 0);
+
+  it('is its codes, a scale in float16 for each 32, in float32 for those of the last product, and norms in float32', () => {
+    const [all, last] = [values((_, { length }) => length === 2), values((name) => name.includes('.wo.'))];
+    const norms = 4 * values((_, { length }) => length === 1);
+    for (const bits of [4, 8] as const)
+      expect(t5Block(bits)).toBe((all * bits) / 8 + (2 * (all - last)) / 32 + (4 * last) / 32 + norms);
+    expect(t5Block(16)).toBe(t5Block(undefined));
+  });
+});
+
 describe('a LoRA of rank 16 on all blocks', () => {
   const numbers = [...LORA.keys()].reduce(
     (sum, name) => sum + 16 * (FLUX.tensors[name] ?? []).reduce((a, b) => a + b),

@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { wasmDialect } from '../../../src/onnx/dialects/wasm.js';
 import { writeGraph } from '../../../src/onnx/net.js';
+import { expectStep } from '../../../src/pipeline/flux/planned-steps.js';
 import { broughtBytes, predictStep, type StepBlocks } from '../../../src/pipeline/flux/step-time.js';
 import { createPace, type Pace } from '../../../src/pipeline/pace.js';
 import { createBank } from '../../../src/runtime/weights.js';
@@ -24,6 +25,10 @@ const kind = (count: number, resident: number, run: number, bring: number): Step
 });
 const ONE = { bytesPerSecond: 1, flopsPerSecond: 1 };
 const secondsOf = (...blocks: StepBlocks): number => predictStep(blocks, ONE)?.seconds ?? NaN;
+
+const raise = (): never => {
+  throw new Error('no such kind');
+};
 
 describe('an evaluation', () => {
   it('is its arithmetic where all weights stay, however slowly they would come', () => {
@@ -142,11 +147,11 @@ describe('the blocks themselves', () => {
     net.output('y', net.linear('lin', net.tokens('x', { n: 1, s: 1, c: WIDTH }), { channels: WIDTH, bias: false })),
   );
 
-  /** Two kinds of blocks on one device; `run` and `bring` in ms. @returns ms of each of `passes` passes */
+  /** Kinds of blocks on one device, run in this order; `run` and `bring` in ms. @returns ms of each of `passes` passes */
   async function measure(
     kinds: readonly { count: number; resident: number; run: number; bring: number }[],
     passes: number,
-    pace?: Pace,
+    { pace, order = () => kinds.map((_, at) => at) }: { pace?: Pace; order?: (pass: number) => readonly number[] } = {},
   ): Promise<readonly number[]> {
     let running = 0;
     const context = deviceOf(() => running);
@@ -172,11 +177,13 @@ describe('the blocks themselves', () => {
     const times: number[] = [];
     for (let pass = 0; pass < passes; pass++) {
       const start = Date.now();
-      for (const { blocks, run } of made)
+      for (const at of order(pass)) {
+        const { blocks, run } = made[at] ?? raise();
         for (let i = 0; i < blocks.count; i++) {
           running = run;
           await blocks.run(i, { x: new Float32Array(WIDTH) });
         }
+      }
       times.push(Date.now() - start);
     }
     for (const { blocks } of made) await blocks.dispose();
@@ -206,10 +213,40 @@ describe('the blocks themselves', () => {
     expect(mean).toBeCloseTo(said, 6);
   });
 
+  it.each([
+    ['both passes of true guidance', [1, 0, 6, 20], [3, 0, 10, 25], [4, 2, 20, 31]],
+    ['a net that stays', [2, 2, 9, 50], [6, 3, 10, 14], [5, 0, 12, 17]],
+    ['a net whose blocks are brought', [5, 0, 9, 21], [6, 3, 10, 14], [5, 5, 12, 17]],
+  ])('take as long as is said behind those of ControlNets: %s', async (_, ...kinds) => {
+    const given = kinds.map(([count = 0, resident = 0, run = 0, bring = 0]) => ({ count, resident, run, bring }));
+    const said = given.map(({ count, resident, run, bring }) => kind(count, resident, run, bring));
+    const order = [0, 1, 2, 1, 2]; // the net, and the model for both sides of the guidance
+    const times = await passing(measure(given, 8, { order: () => order }));
+    const mean = times.slice(4).reduce((sum, ms) => sum + ms, 0) / 4;
+    expect(mean).toBeCloseTo(secondsOf(...order.flatMap((at) => said[at] ?? [])), 6);
+  });
+
+  it('take as long as is said where a net acts in some steps alone', async () => {
+    const kinds = [
+      { count: 3, resident: 0, run: 9, bring: 30 },
+      { count: 8, resident: 2, run: 10, bring: 14 },
+    ];
+    const [net = raise(), own = raise()] = kinds.map(({ count, resident, run, bring }) =>
+      kind(count, resident, run, bring),
+    );
+    const acts = (step: number): boolean => step >= 5 && step < 15;
+    const times = await passing(measure(kinds, 25, { order: (pass) => (acts(pass) ? [0, 1] : [1]) }));
+    const steps = times.map((_, step) => ({ evaluations: 1, blocks: acts(step) ? [net, own] : [own] }));
+    const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length;
+    const said = expectStep(steps, ONE)?.seconds ?? NaN;
+    expect(Math.abs(said - mean) / mean).toBeLessThan(0.03); // the first step, and those where it begins and ends, are others
+    expect(secondsOf(net, own) / secondsOf(own)).toBeGreaterThan(1.2); // it matters
+  });
+
   it('measure how fast they run and how fast their weights come', async () => {
     const pace = createPace(() => Date.now());
     expect(pace.rates('image')).toEqual({ bytesPerSecond: undefined, flopsPerSecond: undefined });
-    await passing(measure([{ count: 6, resident: 2, run: 10, bring: 25 }], 3, pace));
+    await passing(measure([{ count: 6, resident: 2, run: 10, bring: 25 }], 3, { pace }));
     const { bytesPerSecond = NaN, flopsPerSecond = NaN } = pace.rates('image');
     // 4·4 floats in 25 ms; 10 operations, as was said, in 10 ms.
     expect(bytesPerSecond).toBeCloseTo(64 / 0.025, 6);

@@ -4,6 +4,7 @@ import {
   createCpuArrays,
   createGpuArrays,
   type ArrayStore,
+  type Stored,
   type StoredFloats,
 } from '../../../src/runtime/device-array.js';
 import { createLock } from '../../../src/runtime/lock.js';
@@ -49,7 +50,7 @@ const ort = {
   },
 } as unknown as Ort;
 
-async function* cut(values: StoredFloats, ends: readonly number[]): AsyncGenerator<StoredFloats> {
+async function* cut<V extends Stored>(values: V, ends: readonly number[]): AsyncGenerator<Stored> {
   let from = 0;
   for (const to of [...ends, values.length]) {
     yield await Promise.resolve(values.subarray(from, to));
@@ -89,6 +90,18 @@ describe.each(['GPU', 'CPU'] as const)('pieces on the %s', (where) => {
     expect(bytesOf(tensor, 40)).toEqual(new Uint8Array(values.buffer));
   });
 
+  it.each([[[]], [[3, 8]], [[1, 2, 9]]])('of bytes that end at %j come in the place of others', async (ends) => {
+    const { arrays, alive } = make();
+    const before = await arrays.storePieces([new Uint8Array(11).fill(7)], [11], 'uint8');
+    const values = Uint8Array.from({ length: 11 }, (_, i) => 100 + i);
+    const { tensor } = await arrays.refillPieces(before, cut(values, ends));
+    expect(bytesOf(tensor, 11)).toEqual(values);
+    expect(alive()).toBe(where === 'GPU' ? 1 : 0);
+    await expect(arrays.refillPieces(before, cut(new Uint8Array(10), ends))).rejects.toMatchObject({
+      code: 'internalError',
+    });
+  });
+
   it('that are too few, too many, or fail, leave no buffer', async () => {
     const { arrays, alive } = make();
     for (const count of [9, 11, 40]) {
@@ -110,4 +123,22 @@ it('waits for the GPU before much more is on its way than it has taken', async (
   const piece = new Float32Array(2 ** 21); // 8 MiB
   for (let i = 0; i < 20; i++) await arrays.storePieces(cut(piece, []), [2 ** 21], 'float32');
   expect(waits()).toBe(2); // 160 MiB in steps of 64
+});
+
+it('lets more be on its way in the place of others, since runs are too', async () => {
+  const { device, waits } = fakeDevice();
+  const arrays = createGpuArrays(ort, device, createLock());
+  const piece = new Float32Array(2 ** 21); // 8 MiB
+  const marks: (() => void)[] = [];
+  device.queue.onSubmittedWorkDone = () => new Promise((resolve) => marks.push(() => resolve(undefined)));
+  const array = await arrays.zeros([2 ** 21], 'float32');
+  // 63 pieces are 504 MiB, of which every eighth asks when it is there; the 64th waits for the first of those.
+  for (let i = 0; i < 63; i++) await arrays.refillPieces(array, [piece]);
+  expect([marks.length, waits()]).toEqual([7, 0]);
+  let done = false;
+  const last = arrays.refillPieces(array, [piece]).then(() => (done = true));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(done).toBe(false);
+  marks[0]?.();
+  await last;
 });
