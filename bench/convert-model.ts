@@ -2,6 +2,7 @@
 import { conversionOf } from '../src/assets/converted/convert.js';
 import { openKeptMatrices, type KeptMatrices } from '../src/assets/converted/kept-matrices.js';
 import { layOut, type ConvertedLayout, type RoundedMatrix } from '../src/assets/converted/layout.js';
+import { createRoom } from '../src/assets/room.js';
 import type { FileTree } from '../src/assets/source.js';
 import { openWeights, type WeightFile } from '../src/assets/weights.js';
 import { elementCount } from '../src/base/dtype.js';
@@ -10,7 +11,6 @@ import { parseFluxTransformerConfig } from '../src/models/configs/flux-transform
 import { UNET_LAYOUT } from '../src/models/layouts/diffusers.js';
 import { webgpuDialect } from '../src/onnx/dialects/webgpu.js';
 import { roundedMatrices } from '../src/pipeline/flux/rounding.js';
-import { createRoom } from '../src/runtime/read-weight.js';
 
 /** Names and shapes of the published transformer, and its config; below the project's root. */
 export const PUBLISHED = 'test/golden/published/flux-dev.json';

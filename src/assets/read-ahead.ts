@@ -44,9 +44,9 @@ export function readAhead(source: ByteSource, { blockBytes, keep }: ReadAheadOpt
   return {
     name: source.name,
     size: source.size,
-    read: async (start, end, signal, onBytes) => {
+    read: async (start, end, signal, onBytes, room) => {
       checkRange(source.name, source.size, start, end);
-      if (end - start >= blockBytes) return source.read(start, end, signal, onBytes);
+      if (end - start >= blockBytes) return source.read(start, end, signal, onBytes, room);
       const out = new Uint8Array(end - start);
       if (start === end) return out;
       for (let index = Math.floor(start / blockBytes); index * blockBytes < end; index++) {

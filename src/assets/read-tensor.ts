@@ -3,6 +3,7 @@ import { elementCount, type FloatType } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
 import { isBlockType } from '../base/gguf-blocks.js';
 import { decodeFloats, storedBytes, toHalves, type FloatArrays } from './floats.js';
+import type { Room } from './room.js';
 import type { OnBytes } from './source.js';
 import { cutRows, transposeBytes, type WeightTensor } from './weight-tensors.js';
 
@@ -34,8 +35,9 @@ async function readStored<A extends FloatType>(
   { source, start, end, dtype, scale }: WeightTensor,
   as: A,
   { where, signal, onBytes }: ReadTensorOptions,
+  room?: Room,
 ): Promise<FloatArrays[A]> {
-  const bytes = await source.read(start, end, signal, onBytes);
+  const bytes = await source.read(start, end, signal, onBytes, room?.of(end - start));
   if (scale === undefined) return decodeFloats(bytes, dtype, as, where);
   const factors = await readTensor(scale, 'float32', { where: `${where}: scale`, signal, onBytes });
   return FROM_FLOAT32[as](scaled(decodeFloats(bytes, dtype, 'float32', where), factors), where);
@@ -79,7 +81,11 @@ export async function readTensorBytes(
 /** Bytes of the values that are decoded at a time: enough that a read costs little beside its bytes. */
 const PIECE_BYTES = 8 << 20;
 
-export type ReadPiecesOptions = ReadTensorOptions & { readonly maxBytes?: number };
+export type ReadPiecesOptions = ReadTensorOptions & {
+  readonly maxBytes?: number;
+  /** Where pieces may be read into: each is then gone when the next but one is read, which is when the next is asked for. Keeps one. */
+  readonly room?: Room | undefined;
+};
 
 /**
  * The values of a tensor in type `as`, some at a time, in order; the last piece may be smaller. What is held is two pieces of `maxBytes` and what
@@ -105,7 +111,7 @@ export function readTensorRows(tensor: WeightTensor, options: ReadPiecesOptions)
 async function* readRows<A extends FloatType>(
   tensor: WeightTensor,
   as: A,
-  { maxBytes = PIECE_BYTES, ...options }: ReadPiecesOptions,
+  { maxBytes = PIECE_BYTES, room, ...options }: ReadPiecesOptions,
 ): AsyncGenerator<FloatArrays[A]> {
   const [rows = 1, ...row] = tensor.shape;
   if (tensor.transposed === true || tensor.shape.length === 0) {
@@ -116,7 +122,7 @@ async function* readRows<A extends FloatType>(
   const cuts = runs(rows, tensor.swapped === true).flatMap(([from, to]) => stepsOf(from, to, step));
   const read = (at: number): Promise<FloatArrays[A]> | undefined => {
     const cut = cuts[at];
-    return cut && readStored(cutRows(tensor, ...cut, options.where), as, options);
+    return cut && readStored(cutRows(tensor, ...cut, options.where), as, options, room);
   };
   let next = read(0);
   for (let at = 1; next !== undefined; at++) {

@@ -8,6 +8,7 @@ import type { KeptMatrices } from './converted/kept-matrices.js';
 import { openUnlessMarkup } from './file-kind.js';
 import type { FloatArrays } from './floats.js';
 import { readTensor, readTensorBytes, readTensorPieces } from './read-tensor.js';
+import type { Room } from './room.js';
 import type { FileTree, OnBytes } from './source.js';
 import {
   openShards,
@@ -40,6 +41,7 @@ export interface WeightFile {
     as: A,
     signal?: AbortSignal,
     onBytes?: OnBytes,
+    room?: Room,
   ): AsyncIterable<FloatArrays[A]>;
   /**
    * Where the values are floats of 16 or 8 bits that are only to be read one after the other: these bits, in pieces with an even number of values
@@ -58,7 +60,7 @@ export interface FloatBits {
   /** The factor of all values, where there is one. @throws invalidModelFile, downloadFailed, aborted */
   scale(signal?: AbortSignal, onBytes?: OnBytes): Promise<number | undefined>;
   /** In units of 16 bits: a value, or two of 8 bits. @throws downloadFailed, aborted */
-  read(signal?: AbortSignal, onBytes?: OnBytes): AsyncIterable<Uint16Array>;
+  read(signal?: AbortSignal, onBytes?: OnBytes, room?: Room): AsyncIterable<Uint16Array>;
 }
 
 export interface WeightOptions {
@@ -164,8 +166,8 @@ export function viewWeights(name: string, all: WeightTensors, layout: WeightLayo
     find,
     bytes: async (internal, signal, onBytes) =>
       readTensorBytes(demand(internal), { where: where(internal), signal, onBytes }),
-    pieces: (internal, as, signal, onBytes) =>
-      readTensorPieces(demand(internal), as, { where: where(internal), signal, onBytes }),
+    pieces: (internal, as, signal, onBytes, room) =>
+      readTensorPieces(demand(internal), as, { where: where(internal), signal, onBytes, room }),
     bits(internal) {
       const tensor = find(internal);
       if (tensor === undefined) return undefined;
@@ -192,6 +194,6 @@ function bitsOf({ source, start, end, ...tensor }: WeightTensor, where: string):
       const [factor] = await readTensor(scale, 'float32', { where: `${where}: scale`, signal, onBytes });
       return factor;
     },
-    read: (signal, onBytes) => readTensorPieces(plain, 'float16', { where, signal, onBytes }),
+    read: (signal, onBytes, room) => readTensorPieces(plain, 'float16', { where, signal, onBytes, room }),
   };
 }

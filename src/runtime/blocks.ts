@@ -2,6 +2,7 @@
  * @file One session for all blocks of a kind, each with weights of its own. Blocks whose weights do not stay on the device share two sets of
  * buffers: while blocks run, these are filled with the weights of the two that come next.
  */
+import { createRoom } from '../assets/room.js';
 import type { WeightFile } from '../assets/weights.js';
 import { fail, throwIfAborted } from '../base/errors.js';
 import { encodeModel } from '../onnx/encode.js';
@@ -12,7 +13,7 @@ import { applyChanges, type Changes } from './changes.js';
 import type { DeviceArray } from './device-array.js';
 import { createLock, type Lock } from './lock.js';
 import { openFloatLoader } from './load-floats.js';
-import { arrayType, createRoom, readWeights, type ReadOptions } from './read-weight.js';
+import { arrayType, readWeights, type ReadOptions } from './read-weight.js';
 import { createModel, type Arrays, type Inputs, type Model, type SessionContext, type WeightFeed } from './session.js';
 import { arrayOf, drop, restore, type StoredWeight, type StoredWeights } from './stored-weights.js';
 

@@ -1,4 +1,5 @@
 /** @file Weights that are floats, from a file into arrays on the device: in pieces, and as the file has them where the device converts them itself. */
+import { createRoom } from '../assets/room.js';
 import type { WeightFile } from '../assets/weights.js';
 import { elementCount } from '../base/dtype.js';
 import { fail } from '../base/errors.js';
@@ -39,6 +40,7 @@ export function openFloatLoader(
   options: ReadOptions,
   besideRuns = false,
 ): FloatLoader {
+  const read = { ...options, room: arrays.openConverter && createRoom(1) }; // on a GPU, where arrays are copies
   const converter = arrays.openConverter?.(besideRuns);
   const converted: Weight[] = [];
   return {
@@ -47,9 +49,9 @@ export function openFloatLoader(
       const type = weightType(weight);
       const count = elementCount(value.shape);
       const fits = count >= CONVERTED_VALUES && converter?.takes(count, type) === true;
-      const bits = fits ? await readBits(file, weight, options) : undefined;
+      const bits = fits ? await readBits(file, weight, read) : undefined;
       if (bits === undefined || converter === undefined) {
-        const pieces = whenFree(readPieces(file, weight, options), into);
+        const pieces = whenFree(readPieces(file, weight, read), into);
         return into === undefined
           ? arrays.storePieces(pieces, value.shape, type, name)
           : arrays.refillPieces(into.array, pieces);

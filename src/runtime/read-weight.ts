@@ -1,6 +1,7 @@
 /** @file Weights of a graph, read from the model's files: checked, summed where they are sums, packed where they are, in the graph's type. */
 import type { MatrixParts } from '../assets/converted/kept-matrices.js';
 import { readPackedWeight } from '../assets/packed-weight.js';
+import type { Room } from '../assets/room.js';
 import type { OnBytes } from '../assets/source.js';
 import type { WeightFile } from '../assets/weights.js';
 import { elementCount, type FloatType } from '../base/dtype.js';
@@ -14,23 +15,11 @@ import { toStored, type ArrayType, type Stored, type StoredFloats } from './devi
 export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: OnBytes | undefined;
-  /** Where a matrix of few bits may be read into. The values of one are then gone when the next one is asked for. */
+  /**
+   * Where a matrix of few bits, or a piece of floats, may be read into: it is then gone when the next one is asked for. Pieces are read one ahead, so
+   * that room for them keeps one.
+   */
   readonly room?: Room | undefined;
-}
-
-/** Memory that is used again and again: fresh arrays would pile up faster than the garbage is collected. */
-export interface Room {
-  of(bytes: number): Uint8Array<ArrayBuffer>;
-}
-
-export function createRoom(): Room {
-  let memory = new Uint8Array(0);
-  return {
-    of(bytes) {
-      if (memory.length < bytes) memory = new Uint8Array(bytes);
-      return memory;
-    },
-  };
 }
 
 /**
@@ -125,7 +114,7 @@ export async function* readPieces(
     return;
   }
   checkShape(file, name, weight);
-  yield* file.pieces(name, weightType(weight), options.signal, options.onBytes);
+  yield* file.pieces(name, weightType(weight), options.signal, options.onBytes, options.room);
 }
 
 /** Small floats in another coding than the graph's. */
@@ -144,7 +133,7 @@ const SCALE_EXPONENT = 64;
 export async function readBits(
   file: WeightFile,
   weight: Weight,
-  { signal, onBytes }: ReadOptions,
+  { signal, onBytes, room }: ReadOptions,
 ): Promise<ReadBits | undefined> {
   const [name = '', ...rest] = weight.tensors;
   const found = rest.length === 0 ? file.bits?.(name) : undefined;
@@ -153,7 +142,7 @@ export async function readBits(
   checkShape(file, name, weight);
   const scale = await found.scale(signal, onBytes);
   if (scale !== undefined && !(Math.abs(Math.log2(Math.abs(scale))) <= SCALE_EXPONENT)) return undefined;
-  return { conversion: { from: found.coding, to, scale }, pieces: found.read(signal, onBytes) };
+  return { conversion: { from: found.coding, to, scale }, pieces: found.read(signal, onBytes, room) };
 }
 
 /** What a weight is kept in on the device. */

@@ -1,10 +1,11 @@
 /** @file The weights of one file as they were read: in arrays on the device, or, where sessions hold them as constants, kept for the next session. */
+import { createRoom } from '../assets/room.js';
 import type { WeightFile } from '../assets/weights.js';
 import { fail } from '../base/errors.js';
 import type { Weight } from '../onnx/types.js';
 import type { ArrayStore, DeviceArray, Pieces, Stored } from './device-array.js';
 import { openFloatLoader } from './load-floats.js';
-import { arrayType, createRoom, readPieces, readWeight, readWeights, type ReadOptions } from './read-weight.js';
+import { arrayType, readPieces, readWeight, readWeights, type ReadOptions } from './read-weight.js';
 
 /** One weight, in one type. */
 export interface StoredWeight {

@@ -5,6 +5,7 @@
 import { sameShape, type WeightLayout } from '../../models/layouts/layout.js';
 import type { FloatType } from '../../base/dtype.js';
 import { decodeFloats, type FloatArrays } from '../floats.js';
+import type { Room } from '../room.js';
 import type { OnBytes } from '../source.js';
 import { viewWeights, type WeightFile } from '../weights.js';
 import type { KeptMatrices } from './kept-matrices.js';
@@ -33,11 +34,12 @@ export function withHalves(
     as: A,
     signal?: AbortSignal,
     onBytes?: OnBytes,
+    room?: Room,
   ): AsyncGenerator<FloatArrays[A]> {
     const file = fileOf(name);
-    if (!isExact(name, file)) yield* file.pieces?.(name, as, signal, onBytes) ?? [];
+    if (!isExact(name, file)) yield* file.pieces?.(name, as, signal, onBytes, room) ?? [];
     else
-      for await (const halves of given.pieces?.(name, 'float16', signal, onBytes) ?? [])
+      for await (const halves of given.pieces?.(name, 'float16', signal, onBytes, room) ?? [])
         yield decodeHalves(halves, as, name);
   }
   return {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { folderTree } from '../../../scripts/lib/folder-tree.js';
 import { readTensorPieces, readTensorRows } from '../../../src/assets/read-tensor.js';
+import { createRoom } from '../../../src/assets/room.js';
 import { openWeights, type WeightFile } from '../../../src/assets/weights.js';
 import { UNET_LAYOUT } from '../../../src/models/layouts/diffusers.js';
 
@@ -110,6 +111,25 @@ describe('a tensor in pieces', () => {
     }
     expect(pieces).toEqual([...whole]);
     expect(most).toBeLessThanOrEqual(2000);
+
+    // read into the same two places again and again, by a source that does so late
+    const rooms = new Set<ArrayBuffer>();
+    const { source } = tensor;
+    const read: typeof source.read = async (start, end, signal, onBytes, room) => {
+      const found = await source.read(start, end, signal, onBytes);
+      if (room === undefined) throw new TypeError('no room');
+      rooms.add(room.buffer);
+      room.set(found);
+      return room.subarray(0, end - start);
+    };
+    const again: number[] = [];
+    const options = { where: 'x', maxBytes: 2000, room: createRoom(1) };
+    for await (const piece of readTensorPieces({ ...tensor, source: { ...source, read } }, as, options)) {
+      await new Promise((resolve) => setTimeout(resolve)); // the next one is there before this one is used
+      again.push(...piece);
+    }
+    expect(again).toEqual([...whole]);
+    expect(rooms.size).toBe(2);
   });
 
   it('holds little of a tensor of 768 MiB', { timeout: 240_000 }, async () => {
