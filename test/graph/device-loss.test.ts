@@ -5,15 +5,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { folderTree } from '../../scripts/lib/folder-tree.js';
 import { filesTree } from '../../src/assets/file-tree.js';
+import type { FileTree } from '../../src/assets/source.js';
 import { createEngine } from '../../src/pipeline/engine.js';
 import type { WireEvent } from '../../src/pipeline/events.js';
-import { writeMicroModel } from '../micro-model.js';
+import { aboutSoak, SOAK_MODELS } from '../../scripts/lib/soak-plan.js';
+import { GOLDEN, soakGuide } from '../../scripts/lib/soak-node.js';
+import { writeMicroControlNet, writeMicroLora, writeMicroModel } from '../micro-model.js';
 import { losingOrt, type LossRecord } from './losing-ort.js';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'darkroom-micro-'));
-  await writeMicroModel(folder);
+  await writeMicroModel(join(folder, 'micro'));
+  await writeMicroLora(join(folder, 'micro-lora'));
+  await writeMicroControlNet(join(folder, 'micro-control'));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -32,6 +37,11 @@ const TASK = {
   outputFormat: 'PNG',
 };
 
+const openTree = (name: string): FileTree => {
+  const golden = SOAK_MODELS[name];
+  return { ...folderTree(golden === undefined ? join(folder, name) : join(GOLDEN, golden)), ...aboutSoak(name) };
+};
+
 interface Run {
   readonly pictures: readonly { readonly png: string; readonly seed: bigint; readonly warnings: readonly string[] }[];
   readonly errors: readonly string[];
@@ -40,18 +50,29 @@ interface Run {
   readonly steps: number;
 }
 
+/** A task, and what memory there is for it. */
+interface Asked {
+  readonly task: Readonly<Record<string, unknown>>;
+  readonly memoryBudgetBytes?: number;
+}
+
 /** The task on devices that are lost at the calls that `isLoss` names. The seed is drawn: it must not be drawn again. */
-async function make(isLoss: (call: number) => boolean, how: 'before' | 'during' = 'before', task = TASK): Promise<Run> {
+async function make(
+  isLoss: (call: number) => boolean,
+  how: 'before' | 'during' = 'before',
+  { task, memoryBudgetBytes }: Asked = { task: TASK },
+): Promise<Run> {
   const record: LossRecord = { calls: 0, devices: 0, losses: 0, alive: 0 };
   let seeds = 41n;
   const engine = createEngine({
     runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, how) },
-    openTree: () => folderTree(folder),
+    openTree,
     encodePicture: () => Promise.reject(new Error('PNG is asked for')),
     newUUID: () => crypto.randomUUID(),
     randomSeed: () => seeds++,
     now: () => performance.now(),
     defaultModel: 'micro',
+    memoryBudgetBytes,
   });
   const events: WireEvent[] = [];
   const { errors } = await engine.run([task], { onEvent: (event) => events.push(event) });
@@ -129,7 +150,7 @@ describe('a device that is lost', () => {
     };
     const engine = createEngine({
       runtime: { backend: 'wasm', loadOrt: losingOrt(isLoss, record, 'before') },
-      openTree: () => folderTree(folder),
+      openTree,
       encodePicture: () => Promise.reject(new Error('PNG is asked for')),
       newUUID: () => crypto.randomUUID(),
       randomSeed: () => 1n,
@@ -141,6 +162,39 @@ describe('a device that is lost', () => {
     expect(record.devices).toBe(1);
     expect((await engine.run([TASK])).errors).toEqual([]);
     await engine.dispose();
+  });
+});
+
+describe('a device that is lost at a call here and there', () => {
+  const ONE = { ...TASK, numberResults: 1 };
+  const FLUX = { ...ONE, model: 'flux-4-bits', scheduler: 'Default' };
+  it.each<[string, number, () => Asked]>([
+    [
+      'under a LoRA and a ControlNet',
+      5,
+      () => ({
+        task: {
+          ...ONE,
+          lora: [{ model: 'micro-lora', weight: 0.7 }],
+          controlNet: [{ model: 'micro-control', guideImage: soakGuide(), weight: 0.6 }],
+        },
+      }),
+    ],
+    ['while networks take turns', 3, () => ({ task: ONE, memoryBudgetBytes: 1e5 })],
+    [
+      'while blocks of few bits take turns, with a LoRA beside them',
+      13,
+      () => ({ task: { ...FLUX, lora: [{ model: 'flux-lora-kohya-all', weight: 1 }] }, memoryBudgetBytes: 1e6 }),
+    ],
+  ])('%s changes no byte', async (_, every, ask) => {
+    const asked = ask();
+    const whole = await make(never, 'before', asked);
+    expect([whole.errors, whole.pictures.length]).toEqual([[], 1]);
+    expect(whole.record.calls).toBeGreaterThan(2 * every);
+    for (let call = 1, n = 0; call <= whole.record.calls; call += every, n++) {
+      const run = await make((k) => k === call, n % 2 === 0 ? 'before' : 'during', asked);
+      expect([run.errors, pngs(run), run.record.devices], `call ${call}`).toEqual([[], pngs(whole), 2]);
+    }
   });
 });
 
