@@ -31,6 +31,8 @@ export interface LoadBench {
   write(type: FileType): Promise<number>;
   /** Milliseconds to read the file from its beginning to its end, `blockBytes` at a time; as the store does, or through the file's Blob. */
   readAlone(blockBytes: number, how: 'store' | 'blob'): Promise<number>;
+  /** Milliseconds to send as many bytes as the weights become to the GPU, from memory, `blockBytes` at a time, into buffers of some blocks each. */
+  sendAlone(bytes: number, blockBytes: number): Promise<number>;
   /** Kernels of convolutions as inputs, as all other weights are, or as constants of the session. */
   load(constants: 'input' | 'session'): Promise<LoadTimes>;
   /** Makes a sparse file of `bytes` whose last tensor is of these values, and gives what a reader finds there; or why there is no such file. */
@@ -39,6 +41,8 @@ export interface LoadBench {
 }
 
 const FILE = 'bench-load.safetensors';
+/** A buffer's, about as large as weights are. */
+const BUFFER_BLOCKS = 4;
 /** Written at a time; random, and the same again and again. */
 const CHUNK_VALUES = 1 << 23;
 
@@ -93,6 +97,25 @@ async function openBench(url: string, overrides: Readonly<Record<string, unknown
       for (let at = 0; at < file.size; at += blockBytes)
         await view?.read(at, Math.min(file.size, at + blockBytes), room);
       return performance.now() - start;
+    },
+    async sendAlone(bytes, blockBytes) {
+      const queue = device?.queue;
+      const block = new Uint8Array(blockBytes).fill(1);
+      const size = BUFFER_BLOCKS * blockBytes;
+      const buffers: GPUBuffer[] = [];
+      const start = performance.now();
+      for (let at = 0; at < bytes; at += blockBytes) {
+        const first = at % size === 0;
+        const buffer = first ? device?.createBuffer({ size, usage: GPUBufferUsage.COPY_DST }) : buffers.at(-1);
+        if (buffer === undefined) throw new Error('there is no device');
+        if (first) buffers.push(buffer);
+        queue?.writeBuffer(buffer, at % size, block);
+        if (first) await queue?.onSubmittedWorkDone();
+      }
+      await queue?.onSubmittedWorkDone();
+      const ms = performance.now() - start;
+      for (const buffer of buffers) buffer.destroy();
+      return ms;
     },
     async load(constants) {
       const bank = runtime.openBank(await openFile(FILE));

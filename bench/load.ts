@@ -45,8 +45,8 @@ export async function measureLoads({
     const right = Array.isArray(found) && found.join() === LARGE_VALUES.join();
     await call(bench, 'dispose');
     return [
-      '| file | kernels of convolutions | read through a Blob | read alone | to the GPU | read from the disk | to the GPU | ratio | sent to the GPU | JS heap, most |',
-      '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
+      '| file | kernels of convolutions | read through a Blob | read alone | sent alone | to the GPU | read from the disk | to the GPU | of reading | of the slower of both | sent to the GPU | JS heap, most |',
+      '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
       ...rows,
       `A tensor behind ${gigabytes(LARGE_BYTES)} of a file: ${right ? 'read' : `NOT read (${String(found)})`}.`,
     ];
@@ -66,6 +66,7 @@ async function measure(bench: UNetBench, type: FileType, kernels: readonly Kerne
     const before = await readAlone('store');
     const { result, heapBytes } = await watchHeap(bench.heap, () => load(constants));
     const alone = (before + (await readAlone('store'))) / 2;
+    const sent = await call<number>(bench, 'sendAlone', result.gpuBytes, BLOCK_BYTES);
     const cold = { alone: 0, load: 0 };
     for (const part of ['alone', 'load', 'load', 'alone'] as const) {
       forget(bench.profile);
@@ -76,10 +77,12 @@ async function measure(bench: UNetBench, type: FileType, kernels: readonly Kerne
       constants === 'input' ? 'inputs' : 'constants',
       seconds(blob),
       seconds(alone),
+      seconds(sent),
       seconds(result.ms),
       seconds(cold.alone),
       seconds(cold.load),
       (cold.load / cold.alone).toFixed(2),
+      (cold.load / Math.max(cold.alone, sent)).toFixed(2),
       gigabytes(result.gpuBytes),
       `${(heapBytes / 1e6).toFixed(0)} MB`,
     ];

@@ -39,8 +39,9 @@ export function setUpModels(shelf: Shelf): Models {
       failed = undefined;
       if (source !== undefined) opened.set(name, source);
       offer(name);
+      const other = menu.value !== name;
       menu.value = name;
-      useSettings(name);
+      if (other) useSettings(name); // a model that is opened again keeps the size that was asked of it
       announce(`Model ${name} is chosen.`);
       showMessage('');
     } catch (error) {

@@ -277,13 +277,18 @@ async function outgrow(model: string): Promise<{
   return { hashes: [first, last], held };
 }
 
-/** What one picture of 128×128 is predicted to take of the GPU's memory, and what its ledger counted. @param memoryBudgetBytes that there are */
+/**
+ * What one picture of 128×128 is predicted to take of the GPU's memory, and what its ledger counted.
+ * @param memoryBudgetBytes that there are
+ * @param more parameters
+ */
 async function measureMemory(
   model: string,
   memoryBudgetBytes?: number,
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<{ readonly predicted: Fit; readonly peakGpuBytes: number; readonly errors: readonly string[] }> {
   const engine = createPageEngine({ backend: 'webgpu', models: { [model]: model }, memoryBudgetBytes });
-  const task = [{ ...TASK, model }];
+  const task = [{ ...TASK, ...more, model }];
   const predicted = await engine.willItFit(task, memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes });
   const { errors } = await engine.run(task);
   const { peakGpuBytes } = engine.stats();

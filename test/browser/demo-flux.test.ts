@@ -96,6 +96,15 @@ async function expectGolden(page: Page, name: string): Promise<void> {
   );
 }
 
+/** Says other things of the model, which opens it again. */
+async function choose(page: Page, fields: Readonly<Record<string, string>>): Promise<void> {
+  for (const [id, value] of Object.entries(fields)) {
+    await page.locator('#announcer').evaluate((node) => (node.textContent = ''));
+    await fill(page, { [id]: value });
+    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+  }
+}
+
 describe('FLUX.1', () => {
   it('from a folder, with guidance by the negative prompt', async () => {
     const page = await open();
@@ -125,19 +134,16 @@ describe('FLUX.1', () => {
     await generate(page);
     await expectGolden(page, 'flux-dev-default');
     // in few bits it is another picture, of the same model
-    await fill(page, { weightBits: '8' });
-    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+    await choose(page, { weightBits: '8' });
     await generate(page);
-    await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow();
+    await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow('to be less than or equal to');
     // of bfloat16, 16 bits are what is there
-    await fill(page, { weightBits: '16', textEncoderBits: '16' });
-    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+    await choose(page, { weightBits: '16', textEncoderBits: '16' });
     await generate(page);
     await expectGolden(page, 'flux-dev-default');
-    await fill(page, { weightBits: '', textEncoderBits: '4' });
-    await page.locator('#announcer', { hasText: 'Model fox is chosen.' }).waitFor();
+    await choose(page, { weightBits: '', textEncoderBits: '4' });
     await generate(page);
-    await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow();
+    await expect(expectGolden(page, 'flux-dev-default')).rejects.toThrow('to be less than or equal to');
   });
 
   it('several files that are picked at once are one model: the one of them that is a model', async () => {

@@ -86,7 +86,7 @@ export async function encodeGuides(
     ? guideBands(config, size, typeof tiles === 'number' ? tiles : undefined)
     : undefined;
   if (bands === undefined) {
-    return vae.once(
+    const made = await vae.once(
       () => guideEncoderGraph(config, size, dialect),
       run,
       (encoder) =>
@@ -95,6 +95,8 @@ export async function encodeGuides(
           return moments ?? new Float32Array();
         }),
     );
+    await runtime.flush(); // its kernels would stay beside the transformer
+    return made;
   }
   await runtime.flush(); // kernels of networks that were freed: an encoder in bands has none that would push them out
   try {
