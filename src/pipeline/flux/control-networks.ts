@@ -53,5 +53,9 @@ export function withControl(
   const text = networks.filter(({ kind }) => kind === 'text');
   const decoder = networks.filter(({ kind }) => kind === 'vae');
   const others = networks.filter((network) => !text.includes(network) && !decoder.includes(network));
-  return [...text, guide, ...nets, ...others, ...decoder];
+  // The nets' arrays are there as long as the model's own are.
+  const besides = [...others, ...decoder].map((network): Network =>
+    network.arrays === undefined ? network : { ...network, arrays: network.arrays + arrays },
+  );
+  return [...text, guide, ...nets, ...besides];
 }
