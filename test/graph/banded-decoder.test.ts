@@ -21,7 +21,6 @@ import { stackBands } from '../../src/pipeline/layout.js';
 import type { Vae } from '../../src/pipeline/model.js';
 import type { ProgressEvent } from '../../src/pipeline/events.js';
 import { createProgress } from '../../src/pipeline/progress.js';
-import type { DeviceArray } from '../../src/runtime/device-array.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.js';
 import { readTensors } from '../golden-runner/files.js';
@@ -29,6 +28,7 @@ import { nodeFolder } from '../golden-runner/node.js';
 import { compare, isWithin } from '../golden-runner/report.js';
 import { runGraph } from './block-sessions.js';
 import { fakeWeightFile, noise } from '../unit/runtime/fake-weight-file.js';
+import { watchArrays } from './watched-arrays.js';
 
 const GOLDEN = join(import.meta.dirname, '../golden');
 /** One piece differs from diffusers by about as much: the rounding of float32. */
@@ -231,27 +231,3 @@ describe('statistics of rows', () => {
     }
   });
 });
-
-/** Counts arrays and their bytes; the `failsAt`-th cannot be had. */
-function watchArrays(inner: Runtime, failsAt = Infinity) {
-  const alive = new Map<DeviceArray, number>();
-  let made = 0;
-  let most = 0;
-  const sum = (): number => [...alive.values()].reduce((a, b) => a + b, 0);
-  const zeros: Runtime['zeros'] = async (shape, dtype) => {
-    if (made + 1 === failsAt) throw new Error('no more');
-    made++;
-    const array = await inner.zeros(shape, dtype);
-    const watched: DeviceArray = {
-      ...array,
-      dispose() {
-        alive.delete(watched);
-        array.dispose();
-      },
-    };
-    alive.set(watched, 4 * shape.reduce((a, b) => a * b, 1));
-    most = Math.max(most, sum());
-    return watched;
-  };
-  return { runtime: { ...inner, zeros }, made: () => made, alive: () => alive.size, mostBytes: () => most };
-}

@@ -16,12 +16,12 @@ import { createComponent } from '../../src/pipeline/component.js';
 import { encodeGuides, hasEncoder } from '../../src/pipeline/flux/guide.js';
 import { createProgress } from '../../src/pipeline/progress.js';
 import { EMPTY_POOL } from '../../src/onnx/buffer-pool.js';
-import type { DeviceArray } from '../../src/runtime/device-array.js';
 import { loadOrtInNode } from '../../src/runtime/ort-node.js';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.js';
 import { readTensors } from '../golden-runner/files.js';
 import { nodeFolder } from '../golden-runner/node.js';
 import { compare, isWithin } from '../golden-runner/report.js';
+import { watchArrays } from './watched-arrays.js';
 
 const GOLDEN = join(import.meta.dirname, '../golden');
 /** As for the whole encoder (autoencoder.test.ts). */
@@ -143,33 +143,4 @@ async function encode(on: Runtime, model: string, picture: RgbPicture, plan: Ban
   } finally {
     await vae.dispose();
   }
-}
-
-/** Counts arrays and their bytes; the `failsAt`-th cannot be had. */
-function watchArrays(inner: Runtime, failsAt = Infinity) {
-  const alive = new Map<DeviceArray, number>();
-  let made = 0;
-  let most = 0;
-  const sum = (): number => [...alive.values()].reduce((a, b) => a + b, 0);
-  const watch = async (shape: readonly number[], make: () => Promise<DeviceArray>): Promise<DeviceArray> => {
-    if (made + 1 === failsAt) throw new Error('no more');
-    made++;
-    const array = await make();
-    const watched: DeviceArray = {
-      ...array,
-      dispose() {
-        alive.delete(watched);
-        array.dispose();
-      },
-    };
-    alive.set(watched, 4 * shape.reduce((a, b) => a * b, 1));
-    most = Math.max(most, sum());
-    return watched;
-  };
-  const counting: Runtime = {
-    ...inner,
-    zeros: (shape, dtype) => watch(shape, () => inner.zeros(shape, dtype)),
-    upload: (values, shape, dtype) => watch(shape, () => inner.upload(values, shape, dtype)),
-  };
-  return { runtime: counting, made: () => made, alive: () => alive.size, mostBytes: () => most };
 }
