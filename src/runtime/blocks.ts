@@ -275,7 +275,7 @@ function createRing(
       const own = inBlock(prefixes[block] ?? '', weight);
       return { name: weight.name, weight: own, of: { weight: own, applied: '' } };
     });
-    const floats = openFloatLoader(arrays, file, { signal }, true);
+    const floats = openFloatLoader(arrays, file, { signal }, { besideRuns: true });
     try {
       for (const { name, of, weight } of entries.filter((entry) => entry.weight.packed === undefined)) {
         const array = old.get(name)?.base;

@@ -39,9 +39,21 @@ export interface ArrayStore {
   store(values: Stored, shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
   /**
    * The same of values that come in pieces, in order, of which one is held at a time (on the CPU: all).
+   * @param reserved where they go; default: where there is room then. What throws, frees it
    * @throws outOfMemory, and what the pieces throw
    */
-  storePieces(pieces: Pieces, shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
+  storePieces(
+    pieces: Pieces,
+    shape: readonly number[],
+    dtype: ArrayType,
+    label?: string,
+    reserved?: Promise<DeviceArray>,
+  ): Promise<DeviceArray>;
+  /**
+   * An array for values that come later. Whether there is room for it is known when the device has come to it, through all that it was given before;
+   * so whoever asks ahead need not wait. Absent on the CPU. @throws outOfMemory
+   */
+  reserve?(shape: readonly number[], dtype: ArrayType, label?: string): Promise<DeviceArray>;
   /**
    * For as long as weights are read: the device converts small floats itself. Absent on the CPU.
    * @param besideRuns whether it is given runs meanwhile, so that to wait for what is sent would be to wait for them. Default: no
@@ -77,6 +89,7 @@ export interface Converter {
     conversion: Conversion,
     shape: readonly number[],
     label?: string,
+    reserved?: Promise<DeviceArray>,
   ): Promise<DeviceArray>;
   /** As `refillPieces`, of such floats. @throws what the pieces throw */
   refill(array: DeviceArray, pieces: AsyncIterable<Uint16Array>, conversion: Conversion): Promise<DeviceArray>;
@@ -157,12 +170,12 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
   };
   const write = createWriter(device, busy);
   /** For what is sent while the device computes: to wait for all that it was given would be to wait for that too. */
-  const writeBeside = createWriter(device, busy, MARKS_AHEAD);
+  const writeBeside = createWriter(device, busy, MARKS_BESIDE_RUNS);
   const pipelines: ConversionPipelines = new Map();
   const make = async (
     shape: readonly number[],
     dtype: ArrayType,
-    label: string,
+    label = 'array',
     values?: Stored,
   ): Promise<DeviceArray> => {
     const buffer = await createBuffer(device, busy, { label, bytes: elementCount(shape) * BYTES[dtype], values });
@@ -171,12 +184,13 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
   };
   return {
     zeros: (shape, dtype, label = 'zeros') => make(shape, dtype, label),
+    reserve: (shape, dtype, label) => make(shape, dtype, label),
     store(values, shape, dtype, label = 'array') {
       checkCount(values.length, shape, label);
       return make(shape, dtype, label, values);
     },
-    async storePieces(pieces, shape, dtype, label = 'array') {
-      return orDispose(await make(shape, dtype, label), (array) => fill(array, write, pieces, label));
+    async storePieces(pieces, shape, dtype, label = 'array', reserved = make(shape, dtype, label)) {
+      return orDispose(await reserved, (array) => fill(array, write, pieces, label));
     },
     openConverter(besideRuns = false) {
       const floats = createDeviceFloats(device, besideRuns ? writeBeside : write, pipelines);
@@ -198,10 +212,8 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
       };
       return {
         takes: (count, dtype) => count * BYTES[dtype] <= device.limits.maxStorageBufferBindingSize - 16,
-        async store(pieces, conversion, shape, label = 'array') {
-          return orDispose(await make(shape, conversion.to, label), (array) =>
-            convert(array, pieces, conversion, label),
-          );
+        async store(pieces, conversion, shape, label = 'array', reserved = make(shape, conversion.to, label)) {
+          return orDispose(await reserved, (array) => convert(array, pieces, conversion, label));
         },
         refill: (array, pieces, conversion) => convert(array, pieces, conversion, 'refill'),
         overflowed: () => floats.overflowed(),
@@ -284,20 +296,25 @@ async function createBuffer(device: GPUDevice, busy: Busy, { label, bytes, value
 /** Sends bytes, a multiple of 4, to a place in a buffer. */
 type Write = (buffer: GPUBuffer, at: number, bytes: Uint8Array) => Promise<void>;
 
-/** What is on its way to the GPU before it is waited for: the browser copies what is written, and frees the copies when the GPU has them. */
-const QUEUED_BYTES = 64 << 20;
+/** After so much is marked how far the device has come. */
+const MARKED_BYTES = 16 << 20;
 
-/** Where runs are under way, so many times as much may be on its way: about as much as comes while a block runs. */
-const MARKS_AHEAD = 7;
+/**
+ * So many marks may be on their way before the first is waited for: the browser copies what is written, and frees the copies when the GPU has them. Never
+ * all are waited for, since meanwhile nothing would be read.
+ */
+const MARKS_AHEAD = 3;
 
-/** @param ahead how many times {@link QUEUED_BYTES} may be sent on before the first of them is waited for */
-function createWriter(device: GPUDevice, busy: Busy, ahead = 0): Write {
+/** Where runs are under way: about as much as comes while a block runs. */
+const MARKS_BESIDE_RUNS = 31;
+
+function createWriter(device: GPUDevice, busy: Busy, ahead = MARKS_AHEAD): Write {
   const marks: Promise<unknown>[] = [];
   let queued = 0;
   return async (buffer, at, bytes) => {
     busy.call(() => device.queue.writeBuffer(buffer, at, bytes.buffer, bytes.byteOffset, bytes.length));
     queued += bytes.length;
-    if (queued < QUEUED_BYTES) return;
+    if (queued < MARKED_BYTES) return;
     queued = 0;
     const mark = device.queue.onSubmittedWorkDone();
     mark.catch(() => undefined); // told to whoever waits for it

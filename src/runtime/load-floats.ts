@@ -18,6 +18,9 @@ export interface Refill {
   readonly free: () => Promise<void>;
 }
 
+/** Arrays that are asked for ahead: about what is read until the device answers. */
+const RESERVED = 24;
+
 /** For as long as weights are read. */
 export interface FloatLoader {
   /** @param into by default a new array @throws missingWeight, invalidModelFile, outOfMemory, aborted */
@@ -33,16 +36,23 @@ export interface FloatLoader {
   dispose(): void;
 }
 
-/** @param besideRuns whether the device is given runs meanwhile */
+export interface LoaderOptions {
+  /** What `load` will be asked for, in this order, without `into`: arrays are made ahead. */
+  readonly upcoming?: readonly Weight[];
+  /** Whether the device is given runs meanwhile. Default: no. */
+  readonly besideRuns?: boolean;
+}
+
 export function openFloatLoader(
   arrays: ArrayStore,
   file: WeightFile,
   options: ReadOptions,
-  besideRuns = false,
+  { upcoming = [], besideRuns = false }: LoaderOptions = {},
 ): FloatLoader {
   const read = { ...options, room: arrays.openConverter && createRoom(1) }; // on a GPU, where arrays are copies
   const converter = arrays.openConverter?.(besideRuns);
   const converted: Weight[] = [];
+  const reservations = reserve(arrays, upcoming);
   return {
     async load(weight, into) {
       const { name, value } = weight;
@@ -53,13 +63,13 @@ export function openFloatLoader(
       if (bits === undefined || converter === undefined) {
         const pieces = whenFree(readPieces(file, weight, read), into);
         return into === undefined
-          ? arrays.storePieces(pieces, value.shape, type, name)
+          ? arrays.storePieces(pieces, value.shape, type, name, reservations.of(weight))
           : arrays.refillPieces(into.array, pieces);
       }
       if (bits.conversion.to === 'float16') converted.push(weight);
       const pieces = whenFree(bits.pieces, into);
       return into === undefined
-        ? converter.store(pieces, bits.conversion, value.shape, name)
+        ? converter.store(pieces, bits.conversion, value.shape, name, reservations.of(weight))
         : converter.refill(into.array, pieces, bits.conversion);
     },
     async check(reading = {}) {
@@ -70,7 +80,47 @@ export function openFloatLoader(
         `${file.name}: a weight does not fit into float16, and none was found that does not.`,
       );
     },
-    dispose: () => converter?.dispose(),
+    dispose() {
+      reservations.cancel();
+      converter?.dispose();
+    },
+  };
+}
+
+/** Arrays of `weights`, some of them ahead of what is asked for. */
+interface Reservations {
+  /** Whose it is from now on. */
+  of(weight: Weight): Promise<DeviceArray> | undefined;
+  /** Frees what nobody asked for. */
+  cancel(): void;
+}
+
+function reserve(arrays: ArrayStore, weights: readonly Weight[]): Reservations {
+  const made = new Map<Weight, Promise<DeviceArray>>();
+  const ahead = weights.values();
+  const make = (): void => {
+    const { value: weight } = ahead.next();
+    if (weight === undefined) return;
+    const array = arrays.reserve?.(weight.value.shape, weightType(weight), weight.name);
+    array?.catch(() => undefined); // told to whoever asks for it
+    if (array !== undefined) made.set(weight, array);
+  };
+  for (let i = 0; i < RESERVED; i++) make();
+  return {
+    of(weight) {
+      const array = made.get(weight);
+      made.delete(weight);
+      make();
+      return array;
+    },
+    cancel() {
+      for (const array of made.values())
+        array.then(
+          (unused) => unused.dispose(),
+          () => undefined,
+        );
+      made.clear();
+    },
   };
 }
 

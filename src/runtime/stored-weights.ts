@@ -50,7 +50,7 @@ export function createStoredWeights(arrays: ArrayStore, file: WeightFile): Store
       : bytesOf(await readWeight(file, stored.weight, options));
 
   const loadFloats = async (weights: readonly StoredWeight[], options: ReadOptions): Promise<void> => {
-    const loader = openFloatLoader(arrays, file, options);
+    const loader = openFloatLoader(arrays, file, options, { upcoming: weights.map(({ weight }) => weight) });
     try {
       for (const stored of weights) stored.base = await loader.load(stored.weight);
       await loader.check(options).catch((error: unknown) => {

@@ -4,16 +4,19 @@ import {
   createCpuArrays,
   createGpuArrays,
   type ArrayStore,
+  type DeviceArray,
   type Stored,
   type StoredFloats,
 } from '../../../src/runtime/device-array.js';
+import { openFloatLoader } from '../../../src/runtime/load-floats.js';
 import { createLock } from '../../../src/runtime/lock.js';
 import type { Ort } from '../../../src/runtime/ort.js';
+import type { Weight } from '../../../src/onnx/types.js';
+import { fakeWeightFile } from './fake-weight-file.js';
 
 /** A device that does what the queue's rules say, and refuses what they forbid (https://www.w3.org/TR/webgpu/#dom-gpuqueue-writebuffer). */
 function fakeDevice() {
   const alive = new Set<object>();
-  let waits = 0;
   const createBuffer = ({ size }: { readonly size: number }) => {
     const buffer = { size, bytes: new Uint8Array(size), destroy: () => alive.delete(buffer) };
     alive.add(buffer);
@@ -34,9 +37,9 @@ function fakeDevice() {
     createBuffer,
     pushErrorScope: () => undefined,
     popErrorScope: () => Promise.resolve(null),
-    queue: { writeBuffer, onSubmittedWorkDone: () => Promise.resolve(void waits++) },
+    queue: { writeBuffer, onSubmittedWorkDone: () => Promise.resolve(undefined) },
   };
-  return { device: device as unknown as GPUDevice, alive: () => alive.size, waits: () => waits };
+  return { device: device as unknown as GPUDevice, alive: () => alive.size };
 }
 
 /** Tensors that are nothing but what they are made of. */
@@ -117,28 +120,108 @@ describe.each(['GPU', 'CPU'] as const)('pieces on the %s', (where) => {
   });
 });
 
-it('waits for the GPU before much more is on its way than it has taken', async () => {
-  const { device, waits } = fakeDevice();
+/** Takes pieces of 8 MiB until it waits for a device that has not said yet how far it is; then the device does so, mark by mark. */
+async function sentUntilItWaits(send: (arrays: ArrayStore, piece: Float32Array) => Promise<unknown>): Promise<{
+  readonly sent: number;
+  readonly goesOn: boolean;
+}> {
+  const { device } = fakeDevice();
+  const marks: (() => void)[] = [];
+  device.queue.onSubmittedWorkDone = () => new Promise((resolve) => marks.push(() => resolve(undefined)));
   const arrays = createGpuArrays(ort, device, createLock());
-  const piece = new Float32Array(2 ** 21); // 8 MiB
-  for (let i = 0; i < 20; i++) await arrays.storePieces(cut(piece, []), [2 ** 21], 'float32');
-  expect(waits()).toBe(2); // 160 MiB in steps of 64
+  const piece = new Float32Array(2 ** 21);
+  for (let sent = 1; sent <= 100; sent++) {
+    let done = false;
+    const sending = send(arrays, piece).then(() => (done = true));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    if (done) continue;
+    marks[0]?.();
+    await sending;
+    return { sent, goesOn: done };
+  }
+  throw new Error('it never waited');
+}
+
+it('waits for the GPU before more than 64 MiB are on their way; not for all of them', async () => {
+  const found = await sentUntilItWaits((arrays, piece) => arrays.storePieces([piece], [2 ** 21], 'float32'));
+  expect(found).toEqual({ sent: 8, goesOn: true }); // the first quarter is enough to go on
 });
 
 it('lets more be on its way in the place of others, since runs are too', async () => {
-  const { device, waits } = fakeDevice();
-  const arrays = createGpuArrays(ort, device, createLock());
-  const piece = new Float32Array(2 ** 21); // 8 MiB
-  const marks: (() => void)[] = [];
-  device.queue.onSubmittedWorkDone = () => new Promise((resolve) => marks.push(() => resolve(undefined)));
-  const array = await arrays.zeros([2 ** 21], 'float32');
-  // 63 pieces are 504 MiB, of which every eighth asks when it is there; the 64th waits for the first of those.
-  for (let i = 0; i < 63; i++) await arrays.refillPieces(array, [piece]);
-  expect([marks.length, waits()]).toEqual([7, 0]);
-  let done = false;
-  const last = arrays.refillPieces(array, [piece]).then(() => (done = true));
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  expect(done).toBe(false);
-  marks[0]?.();
-  await last;
+  let array: Promise<DeviceArray> | undefined;
+  const found = await sentUntilItWaits(async (arrays, piece) =>
+    arrays.refillPieces(await (array ??= arrays.zeros([2 ** 21], 'float32')), [piece]),
+  );
+  expect(found).toEqual({ sent: 64, goesOn: true }); // 512 MiB
 });
+
+describe('arrays that are asked for ahead', () => {
+  const weight = (name: string): Weight => ({
+    name,
+    tensors: [name],
+    use: 'linear',
+    value: { id: 0, dtype: 'float32', shape: [4] },
+  });
+  const names = Array.from({ length: 100 }, (_, i) => `w${i}`);
+  const { file } = fakeWeightFile(Object.fromEntries(names.map((name) => [name, [4]])), (name) =>
+    new Float32Array(4).fill(names.indexOf(name)),
+  );
+  const open = (fake: ReturnType<typeof fakeDevice>, asked = names) => {
+    const arrays = createGpuArrays(ort, fake.device, createLock());
+    const weights = asked.map(weight);
+    return { weights, loader: openFloatLoader(arrays, file, {}, { upcoming: weights }) };
+  };
+
+  it('are there before the device has answered for the first, and get what is theirs', async () => {
+    const fake = fakeDevice();
+    const { weights, loader } = open(fake);
+    expect(fake.alive()).toBeGreaterThan(1);
+    expect(fake.alive()).toBeLessThan(names.length);
+    const loaded = [];
+    for (const each of weights) loaded.push(await loader.load(each));
+    loader.dispose();
+    expect(loaded.map(({ tensor }) => firstValue(tensor))).toEqual(names.map((_, i) => i));
+    await Promise.resolve();
+    expect(fake.alive()).toBe(names.length);
+    for (const array of loaded) array.dispose();
+    expect(fake.alive()).toBe(0);
+  });
+
+  it('are freed where they are not needed any more', async () => {
+    const fake = fakeDevice();
+    const { weights, loader } = open(fake);
+    const array = await loader.load(weights[0] ?? weight('w0'));
+    loader.dispose();
+    await Promise.resolve();
+    expect(fake.alive()).toBe(1);
+    array.dispose();
+  });
+
+  it('that cannot be had are told with the weight they are for, and the others are freed', async () => {
+    const fake = fakeDevice();
+    let scopes = 0;
+    fake.device.popErrorScope = () => Promise.resolve(++scopes === 3 ? { message: 'no room' } : null);
+    const { weights, loader } = open(fake);
+    const [first = weight(''), second = weight(''), third = weight('')] = weights;
+    const got = [await loader.load(first), await loader.load(second)];
+    await expect(loader.load(third)).rejects.toMatchObject({ code: 'outOfMemory', message: /w2/ });
+    loader.dispose();
+    await Promise.resolve();
+    for (const array of got) array.dispose();
+    expect(fake.alive()).toBe(0);
+  });
+
+  it('belong to a weight that cannot be read: they are freed', async () => {
+    const fake = fakeDevice();
+    const { weights, loader } = open(fake, ['gone', ...names]);
+    await expect(loader.load(weights[0] ?? weight(''))).rejects.toMatchObject({ code: 'missingWeight' });
+    loader.dispose();
+    await Promise.resolve();
+    expect(fake.alive()).toBe(0);
+  });
+});
+
+function firstValue(tensor: unknown): number | undefined {
+  const { gpuBuffer } = tensor as { readonly gpuBuffer: { readonly bytes: Uint8Array } };
+  return new Float32Array(gpuBuffer.bytes.slice().buffer)[0];
+}
