@@ -3,9 +3,35 @@
  * fresh app), `browser` (a real Chromium driven by Playwright, its path in `CHROMIUM_PATH`).
  */
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Files at once where each computes without a break: on one core mostly, since programs are compiled and sessions are made there. */
+const AT_ONCE = 2;
+
+/** Those that take minutes, longest first: what begins last should not end last. Others in the order of their length. */
+const LONG = [
+  'test/browser/goldens.test.ts',
+  'test/browser/memory.test.ts',
+  'test/browser/demo-generate.test.ts',
+  'test/browser/runtime.test.ts',
+  'test/browser/survival-gpu.test.ts',
+  'test/browser/converted.test.ts',
+  'test/graph/goldens.test.ts',
+];
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const found = LONG.findIndex((file) => moduleId.endsWith(file));
+      return found < 0 ? LONG.length : found;
+    };
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b)); // stable
+  }
+}
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {
@@ -21,7 +47,7 @@ export default defineConfig({
           include: ['test/graph/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          maxWorkers: AT_ONCE,
           sequence: { groupOrder: 1 },
         },
       },
@@ -41,7 +67,7 @@ export default defineConfig({
           include: ['test/browser/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          maxWorkers: AT_ONCE,
           sequence: { groupOrder: 3 },
         },
       },

@@ -40,7 +40,7 @@ export async function openServedPage(
   const server = await createServer({
     root: ROOT,
     configFile: false,
-    cacheDir: join(ROOT, 'node_modules/.vite-harness'),
+    cacheDir: join(ROOT, `node_modules/.vite-harness${testLane()}`),
     logLevel: 'error',
     appType: 'mpa',
     server: { port: 0, host: '127.0.0.1', hmr: false, watch: null },
@@ -73,6 +73,11 @@ export async function openServedPage(
     await server.close();
     throw error;
   }
+}
+
+/** Tests that run at once do not share what Vite keeps: a server that finds it changed reloads its pages. */
+export function testLane(): string {
+  return process.env.VITEST_POOL_ID === undefined ? '' : `-${process.env.VITEST_POOL_ID}`;
 }
 
 function serverUrl(server: ViteDevServer): string {

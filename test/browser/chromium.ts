@@ -1,6 +1,7 @@
 /** @file What the browser tests share: Chromium, watched pages, and the demo behind a Vite server of its own. */
 import type { Browser, BrowserContextOptions, Page } from 'playwright';
 import { createServer, type InlineConfig } from 'vite';
+import { testLane } from '../../scripts/lib/served-page.js';
 
 export { launchChromium } from '../../scripts/lib/served-page.js';
 
@@ -15,6 +16,7 @@ export interface Site {
 export async function serveDemo(overrides: InlineConfig = {}): Promise<Site> {
   const server = await createServer({
     configFile: new URL('../../vite.config.ts', import.meta.url).pathname,
+    cacheDir: new URL(`../../node_modules/.vite-demo${testLane()}`, import.meta.url).pathname,
     logLevel: 'error',
     server: { port: 0, host: '127.0.0.1', hmr: false, watch: null },
     ...overrides,
