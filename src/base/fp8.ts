@@ -25,9 +25,13 @@ function e4m3(byte: number): number {
   return exponent === 0 ? sign * fraction * 2 ** -9 : sign * (1 + fraction / 8) * 2 ** (exponent - 7);
 }
 
-export function float8ToFloat32(bytes: Uint8Array, type: Float8Type): Float32Array {
+/** @param out as long as `bytes` */
+export function float8ToFloat32(
+  bytes: Uint8Array,
+  type: Float8Type,
+  out: Float32Array = new Float32Array(bytes.length),
+): Float32Array {
   const values = VALUES[type];
-  const out = new Float32Array(bytes.length);
   for (let i = 0; i < bytes.length; i++) out[i] = values[bytes[i] ?? 0] ?? NaN;
   return out;
 }

@@ -3,11 +3,11 @@
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
-/** bfloat16 bits → float32: the upper half of the float32 word. Exact. */
-export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
-  const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = (bits[i] ?? 0) << 16;
-  return new Float32Array(out.buffer);
+/** bfloat16 bits → float32: the upper half of the float32 word. Exact. @param out as long as `bits` */
+export function bfloat16ToFloat32(bits: Uint16Array, out: Float32Array = new Float32Array(bits.length)): Float32Array {
+  const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < bits.length; i++) words[i] = (bits[i] ?? 0) << 16;
+  return out;
 }
 
 function float16Table(): Float32Array {
@@ -31,9 +31,8 @@ export function float16Value(bits: number): number {
   return FLOAT16_VALUES[bits] ?? NaN;
 }
 
-/** float16 bits → float32. Exact. */
-export function float16ToFloat32(bits: Uint16Array): Float32Array {
-  const out = new Float32Array(bits.length);
+/** float16 bits → float32. Exact. @param out as long as `bits` */
+export function float16ToFloat32(bits: Uint16Array, out: Float32Array = new Float32Array(bits.length)): Float32Array {
   for (let i = 0; i < bits.length; i++) out[i] = FLOAT16_VALUES[bits[i] ?? 0] ?? 0;
   return out;
 }

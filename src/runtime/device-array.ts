@@ -6,6 +6,7 @@ import { fail } from '../base/errors.js';
 import { float16ToFloat32, float32ToFloat16 } from '../base/half.js';
 import { createBusy, type Busy } from './busy.js';
 import { CODED_VALUES, createDeviceFloats, type Conversion, type ConversionPipelines } from './device-floats.js';
+import { createHostFloats, isSoftware } from './host-floats.js';
 import type { Lock } from './lock.js';
 import type { Ort } from './ort.js';
 
@@ -193,7 +194,9 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
       return orDispose(await reserved, (array) => fill(array, write, pieces, label));
     },
     openConverter(besideRuns = false) {
-      const floats = createDeviceFloats(device, besideRuns ? writeBeside : write, pipelines);
+      const send = besideRuns ? writeBeside : write;
+      const software = isSoftware(device);
+      const floats = software ? createHostFloats(send) : createDeviceFloats(device, send, pipelines);
       const convert = async (
         array: DeviceArray,
         pieces: AsyncIterable<Uint16Array>,
@@ -211,7 +214,8 @@ export function createGpuArrays(ort: Ort, device: GPUDevice, lock: Lock, busy: B
         return array;
       };
       return {
-        takes: (count, dtype) => count * BYTES[dtype] <= device.limits.maxStorageBufferBindingSize - 16,
+        takes: (count, dtype) =>
+          software ? dtype === 'float32' : count * BYTES[dtype] <= device.limits.maxStorageBufferBindingSize - 16,
         async store(pieces, conversion, shape, label = 'array', reserved = make(shape, conversion.to, label)) {
           return orDispose(await reserved, (array) => convert(array, pieces, conversion, label));
         },

@@ -1,5 +1,6 @@
 /** @file What runs inside the page for the tests of floats that are converted on the GPU: every value, against the browser's own conversions. */
 import { createDeviceFloats, type Coding } from '../../src/runtime/device-floats.js';
+import { createHostFloats } from '../../src/runtime/host-floats.js';
 import { findAdapter } from '../../src/runtime/device.js';
 import type { FloatType } from '../../src/base/dtype.js';
 
@@ -36,14 +37,21 @@ export interface FloatsReport {
 }
 
 /** Converts the values of `units` to the middle of a buffer. */
-async function convert(from: Coding, to: FloatType, units: Uint16Array, scale?: number): Promise<FloatsReport> {
+async function convert(
+  by: 'device' | 'host',
+  from: Coding,
+  to: FloatType,
+  units: Uint16Array,
+  scale?: number,
+): Promise<FloatsReport> {
   const adapter = await findAdapter(navigator.gpu);
   if (typeof adapter === 'string') throw new Error(adapter);
   const device = await adapter.requestDevice();
-  const floats = createDeviceFloats(device, (target, at, sent) => {
+  const send = (target: GPUBuffer, at: number, sent: Uint8Array): Promise<void> => {
     device.queue.writeBuffer(target, at, sent.slice());
     return Promise.resolve();
-  });
+  };
+  const floats = by === 'host' ? createHostFloats(send) : createDeviceFloats(device, send);
   const bytes = to === 'float32' ? 4 : 2;
   const [before, behind] = [6, 5];
   const wanted = Float32Array.from(VALUES[from](units), (value) => value * Math.fround(scale ?? 1));
@@ -77,18 +85,25 @@ async function convert(from: Coding, to: FloatType, units: Uint16Array, scale?: 
 }
 
 /** All 65,536 units and one more, so that their number is odd; of bfloat16 → float16 also those alone that fit. */
-async function everyValue(from: Coding, to: FloatType, only: 'all' | 'fitting', scale?: number): Promise<FloatsReport> {
+async function everyValue(
+  by: 'device' | 'host',
+  from: Coding,
+  to: FloatType,
+  only: 'all' | 'fitting',
+  scale?: number,
+): Promise<FloatsReport> {
   const all = Uint16Array.from({ length: 65537 }, (_, i) => i);
   const fits = (bits: number): boolean => {
     const value = Math.abs(VALUES.BF16(Uint16Array.of(bits))[0] ?? 0);
     return !(value >= 65520 && value < Infinity); // what rounds to 65504 or is no number
   };
-  return convert(from, to, only === 'all' ? all : all.filter(fits), scale);
+  return convert(by, from, to, only === 'all' ? all : all.filter(fits), scale);
 }
 
 /** More values than are sent at a time. */
-async function manyValues(from: Coding, to: FloatType, count: number): Promise<FloatsReport> {
+async function manyValues(by: 'device' | 'host', from: Coding, to: FloatType, count: number): Promise<FloatsReport> {
   return convert(
+    by,
     from,
     to,
     Uint16Array.from({ length: count }, (_, i) => (i * 40503) & 0x47ff),

@@ -18,6 +18,27 @@ const call = (name: string, ...args: readonly unknown[]): Promise<FloatsReport> 
     [name, args] as const,
   ) as Promise<FloatsReport>;
 
+describe('floats converted for a device that is software', () => {
+  it.each([
+    ['F16', undefined],
+    ['BF16', undefined],
+    ['F8_E4M3', undefined],
+    ['F8_E5M2', undefined],
+    ['F8_E4M3', 0.0123],
+  ] as const)('%s → float32, times %s: are what the browser makes of them', async (from, scale) => {
+    const report = await call('everyValue', 'host', from, 'float32', 'all', scale);
+    expect(report.values).toBeGreaterThan(30_000);
+    expect(report.wrong).toEqual([]);
+    expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
+  });
+
+  it('more than are sent at a time', async () => {
+    const report = await call('manyValues', 'host', 'F16', 'float32', 5_000_001);
+    expect([report.values, report.wrong]).toEqual([5_000_001, []]);
+    expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
+  });
+});
+
 describe('floats converted on the GPU', () => {
   it.each<readonly [string, string, string, boolean, number | undefined]>([
     ['F16', 'float32', 'all', false, undefined],
@@ -34,7 +55,7 @@ describe('floats converted on the GPU', () => {
     ['F8_E4M3', 'float16', 'all', true, 777],
     ['F8_E5M2', 'float16', 'all', true, 1.2],
   ])('%s → %s, %s values: are what the browser makes of them', async (from, to, only, overflows, scale) => {
-    const report = await call('everyValue', from, to, only, scale);
+    const report = await call('everyValue', 'device', from, to, only, scale);
     expect(report.values).toBeGreaterThan(30_000);
     expect(report.wrong).toEqual([]);
     expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
@@ -46,7 +67,7 @@ describe('floats converted on the GPU', () => {
     ['BF16', 'float16'],
     ['F8_E4M3', 'float16'],
   ] as const)('%s → %s: more than are sent at a time', async (from, to) => {
-    const report = await call('manyValues', from, to, 5_000_001);
+    const report = await call('manyValues', 'device', from, to, 5_000_001);
     expect(report.values).toBe((from === 'F8_E4M3' ? 2 : 1) * 5_000_001);
     expect(report.wrong).toEqual([]);
     expect(report.around.filter((bits) => bits !== 0)).toEqual([]);
