@@ -95,7 +95,8 @@ async function measure(bench: UNetBench, type: FileType, kernels: readonly Kerne
 function forget(folder: string): void {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || statSync(path).size < LARGE_FILE) continue;
+    const size = entry.isFile() ? statSync(path, { throwIfNoEntry: false })?.size : undefined; // the browser deletes files meanwhile
+    if (size === undefined || size < LARGE_FILE) continue;
     spawnSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0']);
   }
 }

@@ -30,9 +30,18 @@ const bits16 = (halves: Uint16Array): Uint16Array => halves.map((bits) => ((bits
 const sha256 = ({ buffer }: Uint32Array | Uint16Array): string =>
   createHash('sha256').update(new Uint8Array(buffer)).digest('hex');
 
+const joined = (a: Uint16Array, b: Uint16Array): Float32Array => {
+  const out = new Float32Array(a.length + b.length);
+  bfloat16ToFloat32(a, out.subarray(0, a.length));
+  bfloat16ToFloat32(b, out.subarray(a.length));
+  return out;
+};
+
 describe('16 bits, all 65,536', () => {
   it.each([
     ['bf16->f32', () => bits32(bfloat16ToFloat32(every))],
+    ['bf16->f32', () => bits32(bfloat16ToFloat32(Uint16Array.of(1, ...every).subarray(1)))], // not at a word
+    ['bf16->f32', () => bits32(joined(every.subarray(0, 32_767), every.subarray(32_767)))], // odd numbers
     ['bf16->f16', () => bits16(bfloat16ToFloat16(every))],
     ['f16->f32', () => bits32(float16ToFloat32(every))],
     ['f16->f32', () => bits32(Float32Array.from(every, float16Value))],
