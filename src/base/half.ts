@@ -6,9 +6,7 @@ const u32 = new Uint32Array(f32.buffer);
 /** bfloat16 bits → float32: the upper half of the float32 word. Exact. @param out as long as `bits` */
 export function bfloat16ToFloat32(bits: Uint16Array, out: Float32Array = new Float32Array(bits.length)): Float32Array {
   const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  // Two at a time, where they lie like that in memory: twice as fast.
-  const pairs =
-    bits.byteOffset % 4 === 0 ? new Uint32Array(bits.buffer, bits.byteOffset, bits.length >> 1) : new Uint32Array(0);
+  const pairs = pairsOf(bits);
   for (let i = 0; i < pairs.length; i++) {
     const pair = pairs[i] ?? 0;
     words[2 * i] = pair << 16;
@@ -16,6 +14,11 @@ export function bfloat16ToFloat32(bits: Uint16Array, out: Float32Array = new Flo
   }
   for (let i = 2 * pairs.length; i < bits.length; i++) words[i] = (bits[i] ?? 0) << 16;
   return out;
+}
+
+/** Two at a time, the first one low, where they lie like that in memory: up to twice as fast. None elsewhere. */
+function pairsOf({ buffer, byteOffset, length }: Uint16Array): Uint32Array {
+  return byteOffset % 4 === 0 ? new Uint32Array(buffer, byteOffset, length >> 1) : new Uint32Array(0);
 }
 
 function float16Table(): Float32Array {
@@ -33,6 +36,7 @@ function float16Table(): Float32Array {
 
 /** All 65,536 float16 values as float32 (256 KB, about a millisecond to make). */
 const FLOAT16_VALUES = float16Table();
+const FLOAT16_WORDS = new Uint32Array(FLOAT16_VALUES.buffer);
 
 /** The value of one float16. */
 export function float16Value(bits: number): number {
@@ -41,7 +45,14 @@ export function float16Value(bits: number): number {
 
 /** float16 bits → float32. Exact. @param out as long as `bits` */
 export function float16ToFloat32(bits: Uint16Array, out: Float32Array = new Float32Array(bits.length)): Float32Array {
-  for (let i = 0; i < bits.length; i++) out[i] = FLOAT16_VALUES[bits[i] ?? 0] ?? 0;
+  const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  const pairs = pairsOf(bits);
+  for (let i = 0; i < pairs.length; i++) {
+    const pair = pairs[i] ?? 0;
+    words[2 * i] = FLOAT16_WORDS[pair & 0xffff] ?? 0;
+    words[2 * i + 1] = FLOAT16_WORDS[pair >>> 16] ?? 0;
+  }
+  for (let i = 2 * pairs.length; i < bits.length; i++) words[i] = FLOAT16_WORDS[bits[i] ?? 0] ?? 0;
   return out;
 }
 
