@@ -57,6 +57,7 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     },
   });
   let disposed: DarkroomError | undefined;
+  let ended: Promise<void> | undefined;
 
   async function start(tasks: unknown, run: RunOptions): Promise<JobOutcome> {
     if (disposed !== undefined) throw disposed;
@@ -118,6 +119,13 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     models.set(model.air, model);
   }
 
+  async function end(): Promise<void> {
+    disposed = fail('disposed', 'This Darkroom was disposed; make a new one with createDarkroom().');
+    queue.clear(disposed);
+    urls.releaseAll();
+    await host.dispose(disposed);
+  }
+
   return {
     imageInference,
     requestImages: imageInference,
@@ -136,12 +144,9 @@ export function createDarkroom(options: DarkroomOptions = {}): Darkroom {
     },
     memory: async () => (await host.live()).link.call((worker) => worker.memory()),
     release: (imageURL) => urls.release(imageURL),
-    async dispose() {
-      if (disposed !== undefined) return;
-      disposed = fail('disposed', 'This Darkroom was disposed; make a new one with createDarkroom().');
-      queue.clear(disposed);
-      urls.releaseAll();
-      await host.dispose(disposed);
+    dispose() {
+      ended ??= end();
+      return ended;
     },
   };
 }

@@ -13,6 +13,8 @@ export interface JobOutcome {
   readonly errors: readonly WireError[];
 }
 
+const SPENT = 'ONNX Runtime ended in an error, and its worker with it; the next call starts a new one.';
+
 /** Events travel on a port of their own and may arrive after the answer; none takes this long. */
 const STRAGGLER_MS = 10_000;
 
@@ -40,8 +42,12 @@ export async function runJob(
     const answer = link.call((worker) => worker.run(jobId, tasks, proxy(inbox.receive)));
     if (signal?.aborted === true) cancel();
     const outcome = unwrap(await answer);
-    const pictures = outcome.pictures.map((finished) => inbox.picture(finished));
-    return { pictures: await Promise.all(pictures), errors: outcome.errors };
+    const allHere = outcome.pictures.every((finished) => inbox.has(finished));
+    const arriving = Promise.all(outcome.pictures.map((finished) => inbox.picture(finished)));
+    arriving.catch(() => undefined); // told below
+    const pictures = await (allHere ? arriving : link.call(() => arriving)); // a worker that ends sends no more of them
+    if (outcome.spent === true) link.end(fail('runtimeFailed', SPENT));
+    return { pictures, errors: outcome.errors };
   } catch (error) {
     inbox.discard();
     throw error;
@@ -55,6 +61,8 @@ export async function runJob(
 interface Inbox {
   /** Takes an event from the worker. Never throws: the worker would see it. */
   readonly receive: (event: WireEvent) => void;
+  /** Whether the picture has come. */
+  has(finished: FinishedPicture): boolean;
   /** Waits for the picture, which may still be on its way. Warnings that came after it are added to its own. */
   picture(finished: FinishedPicture): Promise<TaskResult>;
   /** Later events are dropped. */
@@ -105,6 +113,7 @@ function createInbox(link: WorkerLink, options: RunOptions, urls: UrlLedger): In
           event satisfies never;
       }
     },
+    has: ({ imageUUID }) => arrived.has(imageUUID),
     async picture({ imageUUID, warnings = [] }) {
       const result = await find(imageUUID);
       return warnings.length === 0 ? result : { ...result, warnings: [...result.warnings, ...warnings] };

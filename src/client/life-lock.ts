@@ -7,10 +7,11 @@
 export async function holdLifeLock(name: string): Promise<void> {
   if (typeof navigator === 'undefined' || !('locks' in navigator)) return;
   await new Promise<void>((held) => {
-    void navigator.locks.request(name, () => {
+    const refused = navigator.locks.request(name, () => {
       held();
       return new Promise<never>(() => undefined);
     });
+    refused.catch(() => held()); // in sandboxed frames
   });
 }
 
@@ -20,8 +21,9 @@ export async function holdLifeLock(name: string): Promise<void> {
  */
 export function watchLifeLock(name: string, onDeath: () => void): () => void {
   const watch = new AbortController();
-  void waitForRelease(name, watch.signal).then((released) => {
-    if (released && !watch.signal.aborted) onDeath();
+  const released = waitForRelease(name, watch.signal).catch(() => false); // refused, as in sandboxed frames
+  void released.then((gone) => {
+    if (gone && !watch.signal.aborted) onDeath();
   });
   return () => watch.abort();
 }

@@ -73,7 +73,7 @@ export interface DarkroomOptions {
   readonly imageStoreBytes?: number;
   /**
    * How much memory pictures may take on the GPU, in bytes, which no browser tells: networks are then kept, freed in turn or brought block by
-   * block (FLUX.1) so that they fit. Default: as much as there is, found out by running out of it.
+   * block (FLUX.1) so that they fit. Above 0, or every call rejects with `invalidRequest`. Default: as much as there is, found out by running out of it.
    */
   readonly memoryBudgetBytes?: number;
   readonly timeouts?: Partial<Timeouts>;

@@ -141,8 +141,9 @@ export function died(detail: string, cause?: unknown): DarkroomError {
   });
 }
 
-/** Worker functions never throw, so a rejected call is a message that structured clone refused, or a bug of ours. */
+/** Worker functions never throw, so a rejected call is a message that structured clone refused, or a bug of ours, typed or not. */
 function unsendable(cause: unknown): DarkroomError {
+  if (cause instanceof DarkroomError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause);
   const unclonable = cause instanceof Error && cause.name === 'DataCloneError';
   return unclonable || cause instanceof RangeError // too deep

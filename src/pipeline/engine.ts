@@ -5,7 +5,6 @@
 import { createMemoryDriver } from '../assets/image-drivers.js';
 import { createImagePins } from '../assets/image-pins.js';
 import { createImageStore } from '../assets/image-store.js';
-import type { FloatType } from '../base/dtype.js';
 import { DarkroomError, fail, throwIfAborted, toWireErrors, type WireError } from '../base/errors.js';
 import type { FinishedPicture, WireEvent, WireOutcome, WirePicture } from './events.js';
 import type { EncodePicture } from '../image/encode.js';
@@ -22,11 +21,12 @@ import {
   type RuntimeStats,
 } from '../runtime/runtime.js';
 import type { Fit } from './fit.js';
+import { createAttempts, usable } from './attempts.js';
 import { generate } from './generate.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import { createLibrary, type OpenTree } from './library.js';
-import { FIRST_MEANS, ONLY_MEANS, learnedMemory, otherMeans, withinMemory, type Means } from './means.js';
-import { createOwnDevice } from './own-device.js';
+import { FIRST_MEANS, ONLY_MEANS, withinMemory, type Means } from './means.js';
+import { createOwnDevice, within } from './own-device.js';
 import { createPace } from './pace.js';
 import { preprocessImage, uploadImage, type PictureTaskContext } from './picture-tasks.js';
 import { imageUUIDsOf, loadTaskPictures, type PictureDeps } from './pictures.js';
@@ -66,6 +66,14 @@ export interface RunOptions {
   readonly onPlan?: (plan: Plan) => void;
 }
 
+/** Stops with its caller, and with the engine. */
+interface TaskOptions extends RunOptions {
+  readonly signal: AbortSignal;
+}
+
+/** How long `dispose` waits for a run that cannot be interrupted. */
+const LAST_RUN_MS = 5_000;
+
 export interface Engine {
   /** Chooses and tests the device; done by the first run otherwise. */
   start(): Promise<RuntimeInfo>;
@@ -81,47 +89,36 @@ export interface Engine {
   willItFit(input: unknown, options?: FitOptions): Promise<Fit>;
   memory(): Memory;
   stats(): RuntimeStats;
-  /** Frees everything, the device included. A run in progress must have ended. */
+  /**
+   * Frees everything, the device included. What runs ends with `disposed` as soon as it can be stopped, and is waited for, a few seconds at most. A second
+   * call is the same as the first.
+   */
   dispose(): Promise<void>;
 }
 
+/** @throws invalidRequest for a budget that is none */
 export function createEngine(deps: EngineDeps): Engine {
   const { backend, gpu } = deps.runtime;
+  /** Whether ONNX Runtime has ended, which there is one of in a thread. */
+  let spent = false;
   const device = createOwnDevice({
-    open: () => createRuntime(deps.runtime),
+    open: () => createRuntime({ ...deps.runtime, onTrap: () => (spent = true) }),
     createLibrary: () => createLibrary(deps.openTree),
     hasGpu: async () => backend !== 'wasm' && typeof (await findAdapter(gpu)) !== 'string',
     now: deps.now,
     spareBytes: deps.spareBytes,
   });
   const pictureDeps = deps.pictures ?? memoryPictures();
-  /** Bytes that a request may take, where that is known: given, or learned from running out of them. */
-  let memory = deps.memoryBudgetBytes;
+  const attempts = createAttempts(device, checkedBudget(deps.memoryBudgetBytes), () => spent);
   /** How fast each backend has been up to now, on whichever of its devices. */
   const paces = { webgpu: createPace(deps.now), wasm: createPace(deps.now) };
   const preprocess = createPreprocess({ getRuntime: () => device.get(), openTree: deps.openTree });
+  /** Ends with the engine, and with it all that runs. */
+  const life = new AbortController();
+  const running = new Set<Promise<unknown>>();
+  let ended: Promise<void> | undefined;
 
-  /** Tries until it works or there is no other way. What ran on a device keeps its buffers while that is open: only a new one has all its memory. */
-  const attempt = async <T>(
-    first: Means,
-    work: (means: Means, use: (chosen: Means) => Means) => Promise<T>,
-  ): Promise<T> => {
-    let means = first;
-    for (;;) {
-      try {
-        return await work(means, (chosen) => (means = chosen));
-      } catch (error) {
-        const reason = await device.reasonOf(error);
-        memory = learnedMemory(reason, gpuPeak(device.ready()), memory);
-        const next = otherMeans(reason, { ...means, dtype: usable(means, device.ready()) });
-        if (next.frugal || next.losses > means.losses) await device.forget();
-        else await device.library().free();
-        means = next;
-      }
-    }
-  };
-
-  const runInference = async (task: ImageInferenceTask, options: RunOptions): Promise<void> => {
+  const runInference = async (task: ImageInferenceTask, options: TaskOptions): Promise<void> => {
     const { onEvent = () => undefined, signal, trace } = options;
     const { encodePicture, newUUID } = deps;
     const progress = createProgress(task, onEvent, deps.now);
@@ -130,14 +127,14 @@ export function createEngine(deps: EngineDeps): Engine {
     const pictures = task.controlNet.length === 0 ? await load() : await progress.stage('download', load);
     const made: WirePicture[] = [];
     let plan: Plan | undefined; // one for all attempts: it holds the seeds
-    await attempt(FIRST_MEANS, async (wanted, use) => {
-      throwIfAborted(signal);
+    await attempts.run(FIRST_MEANS, signal, async (wanted, use) => {
       const runtime = await device.get();
       const models = await progress.stage('load', () => device.library().open(runtime, task, signal));
       if (plan === undefined) {
         plan = planTask(task, models.base, deps.randomSeed);
         options.onPlan?.(plan);
       }
+      const memory = attempts.memory();
       const room = memoryOf(runtime, memory);
       const pace = paces[runtime.info.backend];
       const known = room !== undefined && !fitsEasily(models, plan, room);
@@ -146,7 +143,8 @@ export function createEngine(deps: EngineDeps): Engine {
         : wanted;
       const warnings = [...plan.warnings, ...models.warnings, ...means.warnings, ...refuge(means, runtime)];
       const told = { ...plan, warnings };
-      const how = { dtype: usable(means, runtime), frugal: means.frugal, bands: means.bands, memory, pace };
+      const { frugal, bands, streamed } = means;
+      const how = { dtype: usable(means, runtime), frugal, bands, memory: streamed ? 0 : memory, pace };
       const context = { runtime, models, progress, pictures, onEvent, encodePicture, newUUID, signal, trace, ...how };
       await generate(task, told, context, made);
     });
@@ -155,7 +153,7 @@ export function createEngine(deps: EngineDeps): Engine {
   /** Runs one task; what it made is added to `finished` as soon as it is there. */
   const runTask = async (
     task: Task,
-    options: RunOptions,
+    options: TaskOptions,
     keeper: Keeper,
     finished: FinishedPicture[],
   ): Promise<void> => {
@@ -178,7 +176,7 @@ export function createEngine(deps: EngineDeps): Engine {
         return;
       case 'controlNetPreprocess':
       case 'imageControlNetPreProcess': {
-        const { taskUUID, guideImageUUID } = await attempt(ONLY_MEANS, ({ warnings }) =>
+        const { taskUUID, guideImageUUID } = await attempts.run(ONLY_MEANS, signal, ({ warnings }) =>
           preprocessImage({ ...task, warnings: [...task.warnings, ...warnings] }, context),
         );
         finished.push({ taskUUID, imageUUID: guideImageUUID });
@@ -189,34 +187,36 @@ export function createEngine(deps: EngineDeps): Engine {
     }
   };
 
+  const runAll = async (input: unknown, options: TaskOptions): Promise<WireOutcome> => {
+    const { tasks, errors } = parseInput(input, deps);
+    const problems: WireError[] = [...errors];
+    const finished: FinishedPicture[] = [];
+    const keeper = createKeeper(pictureDeps.images, options.onEvent ?? (() => undefined));
+    for (const task of tasks) {
+      const unpin = await pictureDeps.images.pin(imageUUIDsOf(task));
+      try {
+        await runTask(task, options, keeper, finished);
+      } catch (error) {
+        const { taskType, taskUUID } = task;
+        const told = life.signal.aborted ? asDisposed(error) : asAborted(error, options.signal);
+        problems.push(...toWireErrors(told).map((e) => ({ taskType, taskUUID, ...e })));
+      } finally {
+        unpin();
+      }
+    }
+    const warnings = await keeper.settle();
+    const pictures = finished.map(({ taskUUID, imageUUID }) => withWarnings({ taskUUID, imageUUID }, warnings));
+    return { pictures, errors: problems, ...(spent ? { spent } : {}) };
+  };
+
   return {
     start: async () => (await device.get()).info,
 
     async run(input, options = {}) {
-      const { tasks, errors } = parseInput(input, deps);
-      const problems: WireError[] = [...errors];
-      const finished: FinishedPicture[] = [];
-      const keeper = createKeeper(pictureDeps.images, options.onEvent ?? (() => undefined));
-      for (const task of tasks) {
-        const unpin = await pictureDeps.images.pin(imageUUIDsOf(task));
-        try {
-          await runTask(task, options, keeper, finished);
-        } catch (error) {
-          problems.push(
-            ...toWireErrors(asAborted(error, options.signal)).map((e) => ({
-              taskType: task.taskType,
-              taskUUID: task.taskUUID,
-              ...e,
-            })),
-          );
-          if (error instanceof DarkroomError && error.code === 'deviceLost') await device.forget();
-        } finally {
-          unpin();
-        }
-      }
-      const warnings = await keeper.settle();
-      const pictures = finished.map(({ taskUUID, imageUUID }) => withWarnings({ taskUUID, imageUUID }, warnings));
-      return { pictures, errors: problems };
+      const signal = options.signal === undefined ? life.signal : AbortSignal.any([life.signal, options.signal]);
+      const work = runAll(input, { ...options, signal });
+      running.add(work);
+      return work.finally(() => running.delete(work));
     },
 
     async willItFit(input, options = {}) {
@@ -226,6 +226,7 @@ export function createEngine(deps: EngineDeps): Engine {
       const [task] = tasks;
       if (task === undefined || tasks.length > 1)
         throw fail('invalidRequest', `Expected one request, got ${tasks.length}.`);
+      checkedBudget(options.memoryBudgetBytes);
       if (task.taskType !== 'imageInference') {
         throw fail('unsupportedTaskType', `Only imageInference can be asked whether it fits, got ${task.taskType}.`);
       }
@@ -234,7 +235,10 @@ export function createEngine(deps: EngineDeps): Engine {
     },
     memory: () => device.ready()?.memory() ?? { gpuBytes: 0, gpuBuffers: 0 },
     stats: () => device.ready()?.stats() ?? { runMs: 0, runs: 0, peakGpuBytes: 0 },
-    dispose: () => device.dispose(),
+    dispose() {
+      life.abort();
+      return (ended ??= within(LAST_RUN_MS, Promise.allSettled(running)).then(() => device.dispose()));
+    },
   };
 }
 
@@ -255,19 +259,27 @@ function kindOf(task: Exclude<Task, { readonly taskType: 'imageUpload' }>): stri
   ]);
 }
 
-/** Most bytes that were on the GPU; nobody counts them on the CPU. */
-function gpuPeak(runtime: Runtime | undefined): number | undefined {
-  return runtime?.info.backend === 'webgpu' ? runtime.stats().peakGpuBytes : undefined;
-}
-
-/** What a task may be computed in on a device. */
-function usable({ dtype }: Means, runtime: Runtime | undefined): FloatType {
-  return dtype === 'float16' && runtime?.info.dtype !== 'float32' ? 'float16' : 'float32';
-}
-
 /** What is to be said where a GPU was lost and there is no other. */
 function refuge({ losses }: Means, { info: { backend, why } }: Runtime): readonly string[] {
   return losses > 0 && backend === 'wasm' ? [`It was made on the CPU, which differs in the last digits. ${why}`] : [];
+}
+
+/** What a task that ended with its engine ends with, unless something was wrong with the task. */
+function asDisposed(error: unknown): unknown {
+  const own = !(error instanceof DarkroomError) || error.code === 'aborted';
+  return own ? fail('disposed', 'This engine was disposed.', { cause: error }) : error;
+}
+
+/** @returns the same @throws invalidRequest for what is no number of bytes; `Infinity` is one: as much as there is */
+function checkedBudget(memoryBudgetBytes: number | undefined): number | undefined {
+  const given: unknown = memoryBudgetBytes;
+  if (given === undefined || (typeof given === 'number' && given > 0)) return memoryBudgetBytes;
+  const got = typeof given === 'number' ? String(given) : `of type ${typeof given}`;
+  throw fail('invalidRequest', `"memoryBudgetBytes" is ${got}; expected a number of bytes above 0.`, {
+    parameter: 'memoryBudgetBytes',
+    type: 'integer',
+    min: 1,
+  });
 }
 
 /** Where the files of a model are somebody else's code, an abort may come back as that code's own error. */

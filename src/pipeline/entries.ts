@@ -1,5 +1,5 @@
 /** @file Entries of a request's lists (`lora[]`, `embeddings[]`, `controlNet[]`): which of them act, and errors that say which one they are about. */
-import { DarkroomError, type ErrorCode } from '../base/errors.js';
+import { DarkroomError, type ErrorCode, type WireError } from '../base/errors.js';
 import type { WeightedModel } from '../request/task.js';
 
 export interface Entry<T> {
@@ -21,14 +21,23 @@ export function actingEntries<T extends WeightedModel>(parameter: string, list: 
 const OF_NO_ENTRY: readonly ErrorCode[] = ['aborted', 'deviceLost', 'deviceUnavailable', 'outOfMemory'];
 
 /** What `work` throws, said of an entry: `lora[1]: style.safetensors is a checkpoint, not a LoRA.` */
-export async function ofEntry<T>({ place }: Entry<unknown>, work: () => T | Promise<T>): Promise<T> {
+export function ofEntry<T>({ place }: Entry<unknown>, work: () => T | Promise<T>): Promise<T> {
+  return saidOf(place, {}, work);
+}
+
+/** What `work` throws, said of a parameter that names another model: `vae: style.safetensors is a LoRA, not a VAE.` */
+export function ofParameter<T>(parameter: string, work: () => T | Promise<T>): Promise<T> {
+  return saidOf(parameter, { parameter }, work);
+}
+
+async function saidOf<T>(place: string, fields: Partial<WireError>, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof DarkroomError) || OF_NO_ENTRY.includes(error.code)) throw error;
     const [first, ...others] = error.errors;
     if (first.message.startsWith(place)) throw error;
-    const said = { ...first, message: `${place}: ${first.message}` };
+    const said = { ...first, ...fields, message: `${place}: ${first.message}` };
     throw new DarkroomError([said, ...others], { cause: error.cause });
   }
 }

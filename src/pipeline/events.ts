@@ -126,6 +126,8 @@ export interface WireOutcome {
   /** In the order of the tasks; of a guide the UUID is its `guideImageUUID`. */
   readonly pictures: readonly FinishedPicture[];
   readonly errors: readonly WireError[];
+  /** ONNX Runtime has ended in the middle of something, and there is one in a thread: the next run needs another worker. */
+  readonly spent?: boolean;
 }
 
 export interface FinishedPicture {

@@ -48,6 +48,8 @@ export interface Way {
   readonly frugal: boolean;
   /** The picture is decoded in bands, whatever the device allows. */
   readonly bands: boolean;
+  /** No block of FLUX.1's networks stays on the device, however much room there is. */
+  readonly streamed?: boolean;
   readonly plan: MemoryPlan;
   /** Whether a run begins with it where nothing is known of the memory; that is the first, where none is marked. */
   readonly begins?: boolean;

@@ -5,6 +5,7 @@ import { pngTexts } from '../image/parameters.js';
 import type { RgbPicture } from '../image/pixels.js';
 import { encodePng } from '../image/png.js';
 import type { ImageInferenceTask, OutputFormat } from '../request/task.js';
+import { checkWeights } from '../runtime/read-weight.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { triggerWarnings } from '../text/triggers.js';
 import type { AddOns } from './add-ons.js';
@@ -13,6 +14,7 @@ import type { WireEvent, WirePicture } from './events.js';
 import { createFluxPainter } from './flux/paint.js';
 import type { FluxModel } from './flux/model.js';
 import type { Freeable, LoadedModel, Vae } from './model.js';
+import { decoderNetwork } from './networks.js';
 import type { OnePicture } from './observer.js';
 import { createUNetPainter } from './paint-unet.js';
 import type { TaskPictures } from './pictures.js';
@@ -71,6 +73,8 @@ export async function generate(
   const words = triggerWarnings({ positive, negative }, models.embeddings, guided);
   await progress.stage('load', () => fetchWeights(models, progress, signal));
   const rounding = models.base.architecture === 'flux' ? await models.base.prepare({ progress, signal }) : [];
+  const { dialect } = context.runtime;
+  checkWeights(models.vae.file, decoderNetwork(models.vae.config, given, { dialect }, 0).graph.weights); // it comes last
   const painter = await createPainter(context, given);
   const plan: Plan = { ...given, warnings: [...given.warnings, ...words, ...rounding] };
   try {
@@ -80,7 +84,7 @@ export async function generate(
       const latents = await painter.paint({ plan, seed, index, taskUUID: task.taskUUID });
       const pixels = await decode(context, plan, latents, index);
       const bytes = await progress.stage('encode', () => encode(task, plan, seed, pixels, context.encodePicture));
-      const told = { ...plan, warnings: [...plan.warnings, ...painter.warnings] };
+      const told = { ...plan, warnings: [...plan.warnings, ...painter.warnings, ...flatWarning(pixels)] };
       const picture = describePicture(task, told, context, { index, seed, bytes });
       onEvent({ kind: 'picture', picture });
       pictures.push(picture);
@@ -90,6 +94,15 @@ export async function generate(
   }
   // Painters that free what they are done with have no network on the device while pictures are decoded.
   if (context.frugal) await models.vae.dispose();
+}
+
+/** Finite numbers far out of range make one colour, mostly black: a picture all right, and hardly the one that was asked for. */
+function flatWarning({ rgb }: RgbPicture): readonly string[] {
+  const first = rgb.subarray(0, 3);
+  if (!rgb.every((value, i) => value === first[i % 3])) return [];
+  return [
+    `All of the picture has one colour, ${first.join(', ')} (RGB): the model's files may be damaged, or not belong together.`,
+  ];
 }
 
 /** Makes the latents of the pictures of a plan, `[C,h,w]`. */

@@ -5,7 +5,7 @@ import { openControlNetFiles, openModelFiles, openVaeFiles } from '../assets/ope
 import type { FileTree } from '../assets/source.js';
 import { fail, throwIfAborted } from '../base/errors.js';
 import { controlNetMisfit, parseControlNetConfig } from '../models/configs/controlnet.js';
-import { parseVaeConfig } from '../models/configs/vae.js';
+import { parseVaeConfig, vaeScaleFactor } from '../models/configs/vae.js';
 import { describeFiles } from '../models/describe.js';
 import type { ResolvedModel, Wanted } from '../models/registry.js';
 import { unionModeNumber } from '../request/union-modes.js';
@@ -15,7 +15,7 @@ import { triggersOf } from '../text/trigger-words.js';
 import { changeableWeights, type ControlNet, type FittedLora } from './add-ons.js';
 import { createComponent } from './component.js';
 import type { PromptEmbedding } from './conditioning.js';
-import { actingEntries, entriesOf, ofEntry, type Entry } from './entries.js';
+import { actingEntries, entriesOf, ofEntry, ofParameter, type Entry } from './entries.js';
 import type { PlanModels } from './generate.js';
 import {
   checkFluxControls,
@@ -219,8 +219,11 @@ export function createLibrary(openTree: OpenTree): Library {
       }
       const open: PlanModels = {
         base: baseModel,
-        refiner: refiner && asRefiner(task, await getModel(runtime, refiner, signal)),
-        vae: vae === undefined ? baseModel.vae : await getVae(runtime, vae, baseModel, signal),
+        refiner:
+          refiner &&
+          (await ofParameter('refiner.model', async () => asRefiner(task, await getModel(runtime, refiner, signal)))),
+        vae:
+          vae === undefined ? baseModel.vae : await ofParameter('vae', () => getVae(runtime, vae, baseModel, signal)),
         loras: openLoras,
         embeddings: openEmbeddings,
         controls: nets,
@@ -238,7 +241,7 @@ export function createLibrary(openTree: OpenTree): Library {
         await component.dispose();
     },
     async clear() {
-      for (const shelf of shelves) await shelf.keepOnly(() => false);
+      await eachOf(shelves, (shelf) => shelf.keepOnly(() => false));
     },
   };
 }
@@ -273,13 +276,22 @@ function createShelf<T>(close: (thing: T) => Promise<void> = () => Promise.resol
     },
     items: () => [...things.values()].map(({ thing }) => thing),
     async keepOnly(wanted) {
-      for (const [key, { thing, tree }] of things) {
-        if (wanted(key)) continue;
-        things.delete(key);
-        await close(thing).finally(() => tree.close?.());
-      }
+      const unwanted = [...things].filter(([key]) => !wanted(key));
+      for (const [key] of unwanted) things.delete(key);
+      await eachOf(unwanted, ([, { thing, tree }]) => close(thing).finally(() => tree.close?.()));
     },
   };
+}
+
+/** One after the other; what cannot be done to one, on a lost device say, keeps nobody from the others. @throws what the first such one threw */
+async function eachOf<T>(list: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const done: Promise<void>[] = [];
+  for (const one of list) {
+    const result = work(one);
+    done.push(result);
+    await result.catch(() => undefined); // told in the end
+  }
+  await Promise.all(done);
 }
 
 interface NamedEntry<T> extends Entry<T> {
@@ -331,8 +343,24 @@ function warningsOf(trees: readonly (NamedTree | undefined)[], { loras }: PlanMo
 }
 
 /** Models of one picture must share the latents. */
-function checkTogether(task: ImageInferenceTask, { base, vae }: PlanModels): void {
+function checkTogether(task: ImageInferenceTask, { base, vae, refiner }: PlanModels): void {
   const { latentChannels } = base.vae.config;
+  const { inChannels = latentChannels, outChannels = latentChannels } = refiner?.unet.config ?? {};
+  if (inChannels !== latentChannels || outChannels !== latentChannels) {
+    throw fail(
+      'invalidRefinerModel',
+      `${task.refiner?.model} reads ${inChannels} latent channels and makes ${outChannels}; ${task.model} makes ${latentChannels}.`,
+      { parameter: 'refiner.model', type: 'string' },
+    );
+  }
+  const [own, factor] = [base.vae, vae].map(({ config }) => vaeScaleFactor(config));
+  if (own !== factor) {
+    throw fail(
+      'invalidVae',
+      `${task.vae} makes ${factor} pixels a side of a latent cell; the model's own makes ${own}.`,
+      { parameter: 'vae', type: 'string' },
+    );
+  }
   if (vae.config.latentChannels !== latentChannels) {
     throw fail(
       'invalidVae',

@@ -1,6 +1,7 @@
 /** @file A model made ready: configs parsed, tokenizers built, weight headers read, memory on the device owned here. */
 import type { Architecture, EncoderFiles, ModelFiles } from '../assets/model-files.js';
 import type { WeightFile } from '../assets/weights.js';
+import { fail } from '../base/errors.js';
 import { TOKEN_TABLE } from '../graphs/clip-text.js';
 import type { ModelCard } from '../models/card.js';
 import { parseClipTextConfig, type ClipTextConfig } from '../models/configs/clip-text.js';
@@ -56,6 +57,7 @@ export async function openModel(runtime: Runtime, files: ModelFiles, signal?: Ab
     files.vae.open(signal),
     Promise.all(files.encoders.map((encoder) => openEncoder(runtime, name, encoder, signal))),
   ]);
+  checkText(name, unetConfig, encoders);
   const unet = { ...createComponent(runtime, unetFile), config: unetConfig };
   const vae = { ...createComponent(runtime, vaeFile), config: vaeConfig };
   return {
@@ -74,6 +76,19 @@ export async function openModel(runtime: Runtime, files: ModelFiles, signal?: Ab
       await runtime.flush();
     },
   };
+}
+
+/** The states of a model's text encoders side by side are what its UNet reads. */
+function checkText(name: string, unet: UNetConfig, encoders: readonly TextEncoder[]): void {
+  const width = encoders.reduce((sum, { config }) => sum + config.hiddenSize, 0);
+  const reads = unet.crossAttentionDim.filter((_, level) => unet.downBlockTypes[level] === 'CrossAttnDownBlock2D');
+  const other = reads.find((wanted) => wanted !== width);
+  if (other === undefined) return;
+  const message = `${name}: its text encoders give states ${width} wide, its UNet reads ${other}: they are parts of different models.`;
+  throw fail('invalidModelConfig', message, {
+    parameter: 'model',
+    hint: 'Take unet/ and text_encoder/ from one model.',
+  });
 }
 
 /** A CLIP text encoder in a model's slot. @throws invalidModelConfig, invalidModelFile, missingModelFile, downloadFailed, aborted */

@@ -3,11 +3,12 @@
  * left. Order and errors only.
  */
 import { DarkroomError, fail } from '../base/errors.js';
+import { asOutOfMemory, isOutOfMemory, isShortage, outOfMemory } from '../runtime/out-of-memory.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Library } from './library.js';
 
 export interface OwnDevice {
-  /** The device; opens one if there is none, or the last one is lost. @throws what opening one throws, disposed */
+  /** The device; opens one if there is none, or the last one is lost. @throws what opening one throws; disposed, also while it opens */
   get(): Promise<Runtime>;
   /**
    * To be called between tasks, before one of this kind (what decides its sizes). Gives the device up where another one is the better place: the
@@ -16,13 +17,16 @@ export interface OwnDevice {
   prepare(kind: string): Promise<void>;
   /** The device if it is there already. */
   ready(): Runtime | undefined;
+  /** Whether tasks before the one at hand ran on it: their buffers are there, which ONNX Runtime never frees. */
+  isWorn(): boolean;
   /** The models that are open on this device; another library once the device is given up. */
   library(): Library;
   /** Gives the device up, with all that was made on it: the next use opens a new one. */
   forget(): Promise<void>;
   /**
-   * Why something failed: on a lost device everything does, each thing in its own words, often before the loss itself is heard of.
-   * @returns `deviceLost` in that case, else `error` itself
+   * Why something failed: on a lost device everything does, each thing in its own words, often before the loss itself is heard of; and on one without
+   * memory for something, what is done with it.
+   * @returns `outOfMemory` where memory was the reason, of a loss too; else `deviceLost` after a loss, else `error` itself
    */
   reasonOf(error: unknown): Promise<unknown>;
   /** Gives it up for good. */
@@ -58,9 +62,11 @@ export function createOwnDevice(parts: OwnDeviceParts): OwnDevice {
   let disposed = false;
   let hadGpu = false;
   let kindAtHand: string | undefined;
+  let ended: Promise<void> | undefined;
 
   const start = (): Opened => {
-    const opened: Opened = { runtime: open(), kinds: new Set(kindAtHand === undefined ? [] : [kindAtHand]) };
+    const kinds = kindAtHand === undefined ? [] : [kindAtHand];
+    const opened: Opened = { runtime: open(), kinds: new Set(kinds), tasks: kinds.length };
     opened.runtime.then(
       (runtime) => {
         opened.ready = runtime;
@@ -92,27 +98,43 @@ export function createOwnDevice(parts: OwnDeviceParts): OwnDevice {
       if (disposed) throw fail('disposed', 'This engine was disposed.');
       if (current?.lost !== undefined) await forget();
       current ??= start();
-      return current.runtime;
+      const runtime = await current.runtime;
+      if (disposed) throw fail('disposed', 'This engine was disposed.');
+      return runtime;
     },
     async prepare(kind) {
       kindAtHand = kind;
       if (current?.ready === undefined) return;
       if (await isOutlived(current, { hasGpu, now })) await forget();
       else if (isFull(current, current.ready.memory().gpuBytes, kind, spareBytes)) await forget();
-      else current.kinds.add(kind);
+      else {
+        current.kinds.add(kind);
+        current.tasks++;
+      }
     },
     ready: () => current?.ready,
+    isWorn: () => (current?.tasks ?? 0) > 1,
     library: () => library,
     forget,
     async reasonOf(error) {
-      if (current?.ready === undefined || !mayBeLoss(error)) return error;
-      const { lost } = current.ready;
-      const why = await within(current.ready.info.backend === 'wasm' ? 0 : NEWS_MS, lost);
-      return why === undefined ? error : fail('deviceLost', why, { cause: error });
+      if (!mayBeDevice(error)) return error;
+      if (current?.ready === undefined) return asOutOfMemory(error);
+      const { info, lost, shortage } = current.ready;
+      const early = shortage();
+      if (early?.certain === true) return outOfMemory(early.message, error);
+      const isKnown = error instanceof DarkroomError && error.code === 'deviceLost';
+      const why = isKnown ? error.message : await within(info.backend === 'wasm' ? 0 : NEWS_MS, lost);
+      const short = shortage();
+      if (short !== undefined && (short.certain || why === undefined)) return outOfMemory(short.message, error);
+      if (why === undefined) return asOutOfMemory(error);
+      if (isOutOfMemory(why)) return outOfMemory(why, error);
+      // What else is said of memory on a lost device is as likely one of the many ways in which all things fail on it.
+      if (error instanceof DarkroomError && isShortage(error.cause)) return error;
+      return isKnown ? error : fail('deviceLost', why, { cause: error });
     },
-    async dispose() {
+    dispose() {
       disposed = true;
-      await within(RELEASE_MS, free(current, library)); // still there for those who count what is left
+      return (ended ??= within(RELEASE_MS, free(current, library))); // still there for those who count what is left
     },
   };
 }
@@ -127,6 +149,8 @@ interface Opened {
   refugeUntil?: number;
   /** Kinds of tasks that left their buffers here. */
   readonly kinds: Set<string>;
+  /** How many tasks began on it, also in the middle. */
+  tasks: number;
   /** Bytes that were held after those of the first kind alone. */
   firstBytes?: number;
 }
@@ -149,14 +173,14 @@ function isFull(opened: Opened, heldBytes: number, kind: string, spareBytes: num
   return heldBytes > 2 * opened.firstBytes + spareBytes;
 }
 
-/** Whether a lost device can show as this: not where the code says what it was that went wrong. */
-function mayBeLoss(error: unknown): boolean {
+/** Whether a device that is lost, or short of memory, can show as this: not where the code says what it was that went wrong. */
+function mayBeDevice(error: unknown): boolean {
   if (!(error instanceof DarkroomError)) return true;
-  return ['runtimeFailed', 'outOfMemory', 'notFinite', 'internalError'].includes(error.code);
+  return ['runtimeFailed', 'outOfMemory', 'notFinite', 'internalError', 'deviceLost'].includes(error.code);
 }
 
 /** What `work` gives, or `undefined` if that takes longer than `ms`. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), ms)));
   try {

@@ -235,8 +235,13 @@ function kindProblems(task: ImageInferenceTask, { architecture, unet, vae }: Pla
   ];
   if (architecture === 'sdxl-refiner')
     return problem(`${task.model} is ${describe(architecture)}: give it as refiner, with a Stable Diffusion XL model.`);
-  const { inChannels } = unet.config;
-  if (inChannels === vae.config.latentChannels) return [];
+  const { inChannels, outChannels } = unet.config;
+  if (inChannels === vae.config.latentChannels) {
+    if (outChannels === inChannels) return [];
+    return problem(
+      `${task.model} is a UNet that makes ${outChannels} channels of ${inChannels}; as many were expected.`,
+    );
+  }
   const what = inChannels === 9 ? 'an inpainting model' : `a UNet of ${inChannels} input channels`;
   return problem(`${task.model} is ${what}; text-to-image needs ${vae.config.latentChannels}.`);
 }

@@ -157,6 +157,15 @@ export function weightType(weight: Weight): FloatType {
   throw fail('internalError', `${weight.name}: weights are floats, not ${dtype}.`);
 }
 
+/**
+ * Whether a file has all weights of a graph, in its shapes, told from the header: what comes last in a run is known to fit before it begins.
+ * @throws missingWeight, invalidModelFile (another shape than the graph was written for)
+ */
+export function checkWeights(file: WeightFile, weights: readonly Weight[]): void {
+  for (const weight of weights)
+    for (const name of weight.tensors) if (weight.packed === undefined) checkShape(file, name, weight);
+}
+
 function checkShape(file: WeightFile, name: string, weight: Weight): void {
   const found = file.find(name);
   if (found === undefined) {

@@ -15,6 +15,7 @@ import { keepLedger, type Ledger, type Memory } from './ledger.js';
 import { createLock, type Lock } from './lock.js';
 import { createOrLost } from './loss.js';
 import { webgpuBuild, type LoadOrt, type Ort, type OrtBuild } from './ort.js';
+import { watchShortage, type FindShortage } from './out-of-memory.js';
 import { findWrongOperator } from './self-test.js';
 import { createModel, type Model, type SessionContext } from './session.js';
 import { encodeModel } from '../onnx/encode.js';
@@ -45,6 +46,7 @@ export interface Runtime {
   readonly dialect: Dialect;
   /** Rejects never, resolves with the reason when the device is lost. */
   readonly lost: Promise<string>;
+  readonly shortage: FindShortage;
   openBank(file: WeightFile): WeightBank;
   /** An array on the device, full of zeros. @throws outOfMemory */
   zeros(shape: readonly number[], dtype: FloatType): Promise<DeviceArray>;
@@ -74,6 +76,8 @@ export interface RuntimeOptions {
   readonly observeDevice?: (device: GPUDevice) => void;
   /** Told before and after calls that may block this thread for minutes. */
   readonly onBusy?: OnBusy;
+  /** Told where ONNX Runtime ended in the middle of something: no call of it can be trusted after that, whatever the device. */
+  readonly onTrap?: () => void;
 }
 
 /** @throws deviceUnavailable when WebGPU was asked for and is not there */
@@ -111,12 +115,14 @@ async function createCpuRuntime(options: RuntimeOptions, why: string): Promise<R
     arrays,
     location: 'cpu',
     orLost: (work) => work(),
+    onTrap: options.onTrap,
     onRun: counter.add,
   };
   return {
     info: { backend: 'wasm', why, build: 'wasm', dtype: 'float32', withheld: [] },
     dialect: wasmDialect,
     lost: new Promise(() => undefined),
+    shortage: () => undefined, // here it is an exception
     openBank: (file) => createBank(context, file, CPU_POLICY),
     zeros: (shape, dtype) => arrays.zeros(shape, dtype),
     upload: (values, shape, dtype) => arrays.store(toStored(values.slice(), dtype), shape, dtype),
@@ -136,6 +142,7 @@ interface Gpu {
   readonly context: SessionContext;
   readonly ledger: Ledger;
   readonly lost: Promise<string>;
+  readonly shortage: FindShortage;
   readonly dtype: FloatType;
 }
 
@@ -172,6 +179,7 @@ async function createGpuRuntime(options: RuntimeOptions, adapter: GPUAdapter): P
     },
     dialect: webgpuDialect,
     lost: gpu.lost,
+    shortage: gpu.shortage,
     openBank: (file) => createBank(gpu.context, file, policy),
     zeros: (shape, dtype) => arrays.zeros(shape, dtype),
     upload: (values, shape, dtype) => arrays.store(toStored(values, dtype), shape, dtype),
@@ -192,6 +200,7 @@ async function openGpu(
 ): Promise<Gpu> {
   const device = await openDevice(options.gpu, features);
   const ledger = keepLedger(device);
+  const shortage = watchShortage(device);
   const lost = device.lost.then((info) => info.message || `The GPU device was lost (${info.reason}).`);
   const rejects = lost.then((message) => {
     throw fail('deviceLost', message, { hint: 'Try again: the next picture opens a new device.' });
@@ -206,9 +215,11 @@ async function openGpu(
     arrays: createGpuArrays(parts.ort, device, parts.lock, parts.busy),
     location: 'gpu-buffer',
     orLost: createOrLost(rejects),
+    shortage,
+    onTrap: options.onTrap,
     onRun: parts.onRun,
   };
-  return { device, context, ledger, lost, dtype: device.features.has('shader-f16') ? 'float16' : 'float32' };
+  return { device, context, ledger, lost, shortage, dtype: device.features.has('shader-f16') ? 'float16' : 'float32' };
 }
 
 type Withheld = RuntimeInfo['withheld'];

@@ -7,6 +7,7 @@ import { toFloat32, toStored, type ArrayStore, type DeviceArray } from './device
 import type { Lock } from './lock.js';
 import type { OrLost } from './loss.js';
 import type { Ort } from './ort.js';
+import { isOutOfMemory, outOfMemory, type FindShortage } from './out-of-memory.js';
 
 /**
  * Named inputs in the graph's shapes. float32 arrays are converted at the border of a float16 graph; arrays of the device must have
@@ -54,6 +55,10 @@ export interface SessionContext {
   readonly location: 'cpu' | 'gpu-buffer';
   /** Ends what waits for the device when it is lost. */
   readonly orLost: OrLost;
+  /** Absent on the CPU. */
+  readonly shortage?: FindShortage;
+  /** Told where ONNX Runtime ended in the middle of something: no call of it can be trusted after that, whatever the device. */
+  readonly onTrap?: (() => void) | undefined;
   /** Adds the wall time of a run. */
   readonly onRun: (milliseconds: number) => void;
 }
@@ -83,7 +88,7 @@ export async function createModel(context: SessionContext, parts: SessionParts):
       }),
     ),
   ).catch((error: unknown) => {
-    throw runtimeError(`${graph.name}: the session could not be made`, error);
+    throw runtimeError(context, `${graph.name}: the session could not be made`, error);
   });
 
   let disposed = false;
@@ -109,11 +114,14 @@ export async function createModel(context: SessionContext, parts: SessionParts):
       location === 'cpu' || Object.keys(fetches).length === 0 ? session.run(feeds) : session.run(feeds, fetches),
     );
     context.onRun(performance.now() - start);
+    // What was computed with a buffer that could not be had is dropped by the device without a word: its numbers are none.
+    const short = context.shortage?.();
+    if (short?.certain === true) throw outOfMemory(`${graph.name}: ${short.message}`, undefined);
     return results;
   };
   const execute: typeof runLocked = (weights, inputs, targets, signal) =>
     lock(() => runLocked(weights, inputs, targets, signal)).catch((error: unknown) => {
-      throw runtimeError(`${graph.name}: the run failed`, error);
+      throw runtimeError(context, `${graph.name}: the run failed`, error);
     });
   const runKept = async (weights: WeightFeed, inputs: Inputs, signal?: AbortSignal): Promise<SplitOutputs> => {
     const results = await execute(weights, inputs, {}, signal);
@@ -198,14 +206,9 @@ function floatType(dtype: string): FloatType {
   throw fail('internalError', `A graph input of type ${dtype} cannot be fed.`);
 }
 
-function runtimeError(what: string, error: unknown): DarkroomError {
+function runtimeError({ onTrap }: SessionContext, what: string, error: unknown): DarkroomError {
+  if (error instanceof WebAssembly.RuntimeError) onTrap?.();
   if (error instanceof DarkroomError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const memory = /out of memory|memory access out of bounds|allocation failed|failed to allocate|bad_alloc/i.test(
-    message,
-  );
-  return fail(memory ? 'outOfMemory' : 'runtimeFailed', `${what}: ${message}`, {
-    ...(memory ? { hint: 'Use a smaller picture or a smaller model, or close other pages that use the GPU.' } : {}),
-    cause: error,
-  });
+  const message = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  return isOutOfMemory(error) ? outOfMemory(message, error) : fail('runtimeFailed', message, { cause: error });
 }

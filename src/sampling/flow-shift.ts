@@ -1,5 +1,5 @@
 /** @file The shift of flow-matching schedules: more of the run at high noise, the more the larger the picture. */
-import { assert } from '../base/errors.js';
+import { fail } from '../base/errors.js';
 import type { SchedulerConfig } from './config.js';
 import { at } from './numeric.js';
 
@@ -36,10 +36,13 @@ export function flowShift(
   { imageSeqLen, mu: given }: ShiftInput,
 ): (sigma: number) => number {
   if (!config.use_dynamic_shifting) return (sigma) => shifted(constant, sigma);
-  assert(
-    given !== undefined || imageSeqLen !== undefined,
-    'a model with dynamic shifting needs the number of its image tokens',
-  );
+  if (given === undefined && imageSeqLen === undefined) {
+    throw fail(
+      'invalidModelConfig',
+      'scheduler_config.json: use_dynamic_shifting is true, as for FLUX.1; this model has no image tokens to shift by.',
+      { parameter: 'use_dynamic_shifting', hint: "Use the model's own scheduler_config.json." },
+    );
+  }
   const mu = given ?? dynamicShift(config, imageSeqLen ?? 0);
   const s = config.time_shift_type === 'exponential' ? Math.exp(mu) : mu;
   return (sigma) => shifted(s, sigma);

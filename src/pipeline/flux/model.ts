@@ -11,6 +11,7 @@ import { parseT5Config, type T5Config } from '../../models/configs/t5.js';
 import { parseVaeConfig } from '../../models/configs/vae.js';
 import type { WeightBits } from '../../models/details.js';
 import type { Runtime } from '../../runtime/runtime.js';
+import { familyOf } from '../../sampling/index.js';
 import { createT5Tokenizer, type T5Tokenizer } from '../../text/t5-tokenizer.js';
 import { createComponent, type LoadRun } from '../component.js';
 import { openEncoder, type Freeable, type TextEncoder, type Vae } from '../model.js';
@@ -70,6 +71,11 @@ export async function openFluxModel(
   const config = parseFluxTransformerConfig(files.transformer.config, `${name}/transformer/config.json`);
   const vaeConfig = parseVaeConfig(files.vae.config, `${name}/vae/config.json`);
   const scheduler = parseSchedulerConfig(files.scheduler, `${name}/scheduler/scheduler_config.json`);
+  const family = familyOf(scheduler);
+  if (family !== 'flow') {
+    const message = `${name}/scheduler/scheduler_config.json is for a ${family} model; FLUX.1 is sampled by flow matching.`;
+    throw fail('invalidModelConfig', message, { parameter: 'model', hint: "Use the model's own file." });
+  }
   const [transformerFile, vaeFile, clip, t5] = await Promise.all([
     files.transformer.open(signal),
     files.vae.open(signal),

@@ -20,6 +20,8 @@ import { fluxSizes } from './sizes.js';
 export interface FluxForm {
   /** Whether each network is freed before the next. */
   readonly frugal: boolean;
+  /** Whether no block stays, however much room there is. */
+  readonly streamed: boolean;
   /** Whether it is what a run begins with where nothing is known of the memory. */
   readonly begins: boolean;
   readonly networks: readonly Network[];
@@ -57,11 +59,10 @@ export function fluxForms(
   const planFor = (bytes: number, frugal: boolean): ControlledMemory =>
     planControlled(sizes, ofControl, (all) => planFluxMemory(all, bytes, frugal, pace.rates('image')));
   const planned = (frugal: boolean): ControlledMemory => planFor(availableBytes(available, limits, frugal), frugal);
-  const form = (memory: ControlledMemory, frugal: boolean, begins: boolean): FluxForm => ({
-    frugal,
-    begins,
+  const form = (memory: ControlledMemory, about: Pick<FluxForm, 'frugal' | 'streamed' | 'begins'>): FluxForm => ({
+    ...about,
     networks: withControl(
-      fluxNetworks(model, plan, options, changed, memory, frugal),
+      fluxNetworks(model, plan, options, changed, memory, about.frugal),
       control,
       ofControl,
       memory,
@@ -69,10 +70,10 @@ export function fluxForms(
     ),
     step: describeStep(planSteps(plan, sampler, sizes, memory, control), pace),
   });
-  const all = form(planFor(Infinity, false), false, false);
-  const staying = form(planned(false), false, true);
-  const inTurn = form(planned(true), true, false);
-  const least = form(planFor(0, true), true, false);
+  const all = form(planFor(Infinity, false), { frugal: false, streamed: false, begins: false });
+  const staying = form(planned(false), { frugal: false, streamed: false, begins: true });
+  const inTurn = form(planned(true), { frugal: true, streamed: false, begins: false });
+  const least = form(planFor(0, true), { frugal: true, streamed: true, begins: false });
   const isSlower = available !== undefined && staying.step.streamedBytes > inTurn.step.streamedBytes;
   return [all, ...(isSlower ? [] : [staying]), inTurn, least];
 }

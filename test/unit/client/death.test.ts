@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createDarkroom } from '../../../src/client/darkroom.js';
 import { REQUEST, TASK, refusal, setUp, untilCalled } from './bench.js';
-import { DEVICE, fakeWorker, lasts, makes, picture } from './fake-worker.js';
+import { DEVICE, fakeWorker, lasts, makes, outcome, picture } from './fake-worker.js';
 
 describe('death of the worker', () => {
   it.each([
@@ -101,6 +101,33 @@ describe('death of the worker', () => {
     expect(await darkroom.imageInference(REQUEST)).toHaveLength(1);
   });
 
+  it('follows an answer that says so: its pictures and errors are delivered, and what waited goes to a new worker', async () => {
+    const [first, second] = [picture(), picture()];
+    const wrong = { code: 'outOfMemory', message: 'The GPU ran out of memory.' } as const;
+    const { darkroom, workers } = setUp((n) =>
+      fakeWorker(async (emit, tasks, cancelled) => {
+        if (n > 0) return makes(second)(emit, tasks, cancelled);
+        await emit({ kind: 'picture', picture: first });
+        return { ok: true, value: { ...outcome(first).value, errors: [wrong], spent: true } };
+      }),
+    );
+    const spent = darkroom.run([TASK, TASK]);
+    await untilCalled(() => workers[0], 'start');
+    const waiting = darkroom.imageInference(REQUEST);
+    expect(await spent).toMatchObject({ data: [{ imageUUID: first.imageUUID }], errors: [wrong] });
+    expect(await waiting).toMatchObject([{ imageUUID: second.imageUUID }]);
+    expect(workers.map(({ terminated }) => terminated)).toEqual([true, false]);
+  });
+
+  it('between its answer and the picture that is still on its way is not waited for', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(() => Promise.resolve(outcome(picture()))));
+    const late = refusal(darkroom.imageInference(REQUEST));
+    await untilCalled(() => workers[0], 'run 1');
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the answer has come
+    workers[0]?.fire('error', 'out of memory');
+    expect((await late).code).toBe('workerDied');
+  });
+
   it('reports why no worker could be made', async () => {
     const darkroom = createDarkroom({
       worker: () => {
@@ -140,6 +167,17 @@ describe('dispose', () => {
     expect(workers).toHaveLength(1);
     expect(workers[0]?.terminated).toBe(true);
     expect(workers[0]?.calls.filter((call) => call === 'dispose')).toHaveLength(1);
+  });
+
+  it('while the worker starts rejects what waits for it, and the worker is gone when the last of the calls is answered', async () => {
+    const { darkroom, workers } = setUp(() => fakeWorker(makes(), { start: () => new Promise(() => undefined) }));
+    const waiting = refusal(darkroom.imageInference(REQUEST));
+    await untilCalled(() => workers[0], 'start');
+    const [first, second] = [darkroom.dispose(), darkroom.dispose()];
+    expect((await waiting).code).toBe('disposed');
+    await second;
+    expect(workers[0]?.terminated).toBe(true);
+    await first;
   });
 
   it('does not wait for a worker that does not answer', async () => {

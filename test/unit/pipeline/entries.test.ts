@@ -1,7 +1,7 @@
 /** @file Which entries of a request's lists act, and errors that say which one they are about. */
 import { describe, expect, it } from 'vitest';
 import { DarkroomError, fail } from '../../../src/base/errors.js';
-import { actingEntries, entriesOf, ofEntry } from '../../../src/pipeline/entries.js';
+import { actingEntries, entriesOf, ofEntry, ofParameter } from '../../../src/pipeline/entries.js';
 
 describe('actingEntries', () => {
   it('leaves out weight 0 and keeps the places of the others', () => {
@@ -55,5 +55,13 @@ describe('ofEntry', () => {
       throw fail('modelNotFound', 'No x.');
     });
     await expect(now).rejects.toMatchObject({ code: 'modelNotFound', message: 'lora[1]: No x.' });
+  });
+});
+
+it('ofParameter says which model it is, whatever the files were opened as', async () => {
+  const wrong = fail('unsupportedModel', 'x.safetensors is a LoRA, not a checkpoint.', { parameter: 'model' });
+  const said = await ofParameter('refiner.model', () => Promise.reject(wrong)).catch((e: unknown) => e);
+  expect(said).toMatchObject({
+    errors: [{ parameter: 'refiner.model', message: 'refiner.model: x.safetensors is a LoRA, not a checkpoint.' }],
   });
 });

@@ -3,18 +3,19 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fail } from '../../../src/base/errors.js';
 import type { Library } from '../../../src/pipeline/library.js';
 import { createOwnDevice } from '../../../src/pipeline/own-device.js';
+import type { Shortage } from '../../../src/runtime/out-of-memory.js';
 import type { Runtime } from '../../../src/runtime/runtime.js';
 
 /** Devices that can be lost by hand; a library that counts what it frees. */
 function bench({ hangs = false } = {}) {
-  const devices: { lose: (why: string) => void; disposed: number; gpuBytes: number }[] = [];
+  const devices: { lose: (why: string) => void; disposed: number; gpuBytes: number; short?: Shortage }[] = [];
   const freed: number[] = [];
   /** What there is at present: whether a GPU, and what time it is. */
-  const world = { gpu: true, now: 0, asked: 0 };
+  const world = { gpu: true, now: 0, asked: 0, opening: Promise.resolve() };
   const open = (): Promise<Runtime> => {
     let lose: (why: string) => void = () => undefined;
     const lost = new Promise<string>((resolve) => (lose = resolve));
-    const device = { lose: (why: string) => lose(why), disposed: 0, gpuBytes: 0 };
+    const device: (typeof devices)[number] = { lose: (why: string) => lose(why), disposed: 0, gpuBytes: 0 };
     devices.push(device);
     const dispose = (): Promise<void> => {
       device.disposed++;
@@ -23,7 +24,8 @@ function bench({ hangs = false } = {}) {
     // Nothing else of a runtime is used here.
     const info = { backend: world.gpu ? 'webgpu' : 'wasm' };
     const memory = () => ({ gpuBytes: device.gpuBytes, gpuBuffers: 0 });
-    return Promise.resolve({ info, lost, dispose, memory } as unknown as Runtime);
+    const runtime = { info, lost, dispose, memory, shortage: () => device.short };
+    return world.opening.then(() => runtime as unknown as Runtime);
   };
   let libraries = 0;
   const createLibrary = (): Library => {
@@ -82,6 +84,76 @@ describe('the device of an engine', () => {
     expect(await own.reasonOf(error)).toBe(error); // before there is one
     await own.get();
     expect(await own.reasonOf(error)).toBe(error);
+  });
+
+  describe('that is short of memory', () => {
+    const odd = fail('runtimeFailed', 'unet: the run failed: [Invalid Buffer] is invalid due to a previous error.');
+    const full = { message: 'Not enough memory left.', certain: true };
+
+    it('is the reason of what fails on it, whatever that says, and of its loss', async () => {
+      const { own, devices } = bench();
+      await own.get();
+      const [device] = devices;
+      Object.assign(device ?? {}, { short: full });
+      for (const error of [odd, fail('notFinite', 'NaN'), new TypeError('mapAsync'), fail('deviceLost', 'It crashed.')])
+        expect(await own.reasonOf(error)).toMatchObject({ code: 'outOfMemory', message: full.message, cause: error });
+      device?.lose('A valid external Instance reference no longer exists.');
+      expect(await own.reasonOf(odd)).toMatchObject({ code: 'outOfMemory', message: full.message });
+      const missing = fail('missingWeight', 'none');
+      expect(await own.reasonOf(missing)).toBe(missing);
+    });
+
+    it.each([
+      'vkAllocateMemory failed with VK_ERROR_OUT_OF_DEVICE_MEMORY',
+      'D3D12 create committed resource failed with E_OUTOFMEMORY (0x8007000E)',
+      'Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)',
+    ])('is not merely lost when it goes with the words "%s"', async (why) => {
+      const { own, devices } = bench();
+      await own.get();
+      devices[0]?.lose(why);
+      expect(await own.reasonOf(odd)).toMatchObject({ code: 'outOfMemory', message: why });
+      expect(await own.reasonOf(fail('deviceLost', why))).toMatchObject({ code: 'outOfMemory', message: why });
+    });
+
+    it('is believed to be where a call fails that fails on a lost one too, unless it is lost', async () => {
+      const refused = { message: 'createBuffer failed, size (16) is too large', certain: false };
+      const { own, devices } = bench();
+      await own.get();
+      Object.assign(devices[0] ?? {}, { short: refused });
+      expect(await own.reasonOf(odd)).toMatchObject({ code: 'outOfMemory' });
+      const typed = fail('outOfMemory', 'weight: a buffer of 16 bytes could not be made.');
+      devices[0]?.lose('It crashed.');
+      expect(await own.reasonOf(odd)).toMatchObject({ code: 'deviceLost' });
+      expect(await own.reasonOf(typed)).toMatchObject({ code: 'deviceLost' });
+    });
+  });
+
+  it('is worn once a second task begins on it, and new after it was given up', async () => {
+    const { own } = bench();
+    await own.get(); // asked for by nobody's task
+    const worn: boolean[] = [];
+    for (const forget of [false, false, true, false]) {
+      await own.prepare('a');
+      await own.get();
+      if (forget) {
+        await own.forget();
+        await own.get();
+      }
+      worn.push(own.isWorn());
+    }
+    expect(worn).toEqual([false, true, false, true]);
+  });
+
+  it('is no longer given to whoever asked for it when it was disposed while it opened; it is freed all the same, once', async () => {
+    const { own, devices, freed, world } = bench();
+    let opened = (): void => undefined;
+    world.opening = new Promise((resolve) => (opened = resolve));
+    const asked = own.get();
+    const ends = [own.dispose(), own.dispose()];
+    opened();
+    await expect(asked).rejects.toMatchObject({ code: 'disposed' });
+    await Promise.all(ends);
+    expect([devices.length, devices[0]?.disposed, freed]).toEqual([1, 1, [0]]);
   });
 
   it('is given up even where nothing of it answers any more', async () => {
