@@ -4,14 +4,14 @@
  */
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { argumentsFor, fuzz, type FuzzReport } from './lib/fuzz-run.js';
+import { argumentsFor, fuzz, type Failure, type FuzzReport } from './lib/fuzz-run.js';
 import { fuzzTargets } from './lib/fuzz-targets.js';
 
 const USAGE = `Usage: npm run fuzz -- [options]
   --count N    inputs in all (default: 20000; none with --minutes)
   --minutes M  end after so long
   --seed S     a whole number; the same makes the same inputs (default: 1)
-  --only KIND  only the kinds that begin so: ${fuzzTargets()
+  --only KINDS only the kinds that begin so, with commas between: ${fuzzTargets()
     .map(({ kind }) => kind)
     .join(', ')}
   --from I     the first input of each kind (default: 0)`;
@@ -27,8 +27,10 @@ interface Job {
   readonly now: Int32Array<SharedArrayBuffer>;
 }
 
-/** Who reads one input for longer than this hangs. */
-const HANG_MS = 60_000;
+/** Who computes for so long on one input hangs; of a busy machine a thread may get little. */
+const HANG_CPU_MS = 45_000;
+/** Who waits for so long waits for nothing. */
+const HANG_MS = 600_000;
 const LOOK_MS = 2_000;
 
 /** Runs in a thread of its own, which can be watched and ended. */
@@ -42,6 +44,7 @@ async function work({ now, only, ...options }: Job): Promise<FuzzReport> {
       Atomics.store(now, 1, nth);
       Atomics.store(now, 2, done++);
     },
+    onFailure: (failure) => parentPort?.postMessage({ failure }),
   });
 }
 
@@ -51,25 +54,43 @@ function watch(job: Job): Promise<FuzzReport> {
   const boot = `import('${import.meta.resolve('tsx/esm/api')}').then(({ register }) => (register(), import('${import.meta.url}')))`;
   const worker = new Worker(boot, { eval: true, workerData: job });
   const kinds = fuzzTargets(job.only);
-  let seen = { done: -1, since: performance.now() };
+  const clocks = (): { readonly since: number; readonly cpu: number } => {
+    const { user, system } = process.cpuUsage(); // µs, of all threads
+    return { since: performance.now(), cpu: (user + system) / 1000 };
+  };
+  let seen = { done: -1, ...clocks() };
   return new Promise((resolve, reject) => {
     const timer = setInterval(() => {
       const done = Atomics.load(job.now, 2);
-      if (done !== seen.done) seen = { done, since: performance.now() };
+      const now = clocks();
+      if (done !== seen.done) seen = { done, ...now };
       if (process.stderr.isTTY) process.stderr.write(`\r${done} `);
-      if (performance.now() - seen.since < HANG_MS) return;
+      const [waited, computed] = [now.since - seen.since, now.cpu - seen.cpu];
+      if (waited < HANG_MS && computed < HANG_CPU_MS) return;
       const kind = kinds[Atomics.load(job.now, 0)]?.kind ?? '';
       const again = argumentsFor(kind, job.seed, Atomics.load(job.now, 1));
-      const what = `it hangs: not read within ${HANG_MS} ms`;
+      const what = `it hangs: not read in ${Math.round(waited)} ms, of which ${Math.round(computed)} were computed`;
       end(() => resolve({ inputs: seen.done + 1, kinds: [], failures: [{ kind, again, what }] }));
     }, LOOK_MS);
     const end = (settle: () => void): void => {
       clearInterval(timer);
       void worker.terminate().then(settle);
     };
-    worker.once('message', (report: FuzzReport) => end(() => resolve(report)));
+    const told = new Set<string>();
+    worker.on('message', (message: { readonly failure: Failure } | { readonly report: FuzzReport }) => {
+      if ('report' in message) end(() => resolve(message.report));
+      else if (!told.has(kindAndReason(message.failure))) {
+        told.add(kindAndReason(message.failure));
+        console.error(`npm run fuzz -- ${message.failure.again}\n  ${message.failure.what.slice(0, 300)}`);
+      }
+    });
     worker.once('error', (error) => end(() => reject(error)));
   });
+}
+
+/** The same for failures of one kind that are alike. */
+function kindAndReason({ kind, what }: Failure): string {
+  return `${kind}: ${what.replaceAll(/\d+/g, '0').slice(0, 60)}`;
 }
 
 /** But for their numbers, and what follows these. */
@@ -127,4 +148,4 @@ async function main(): Promise<number> {
 }
 
 if (isMainThread) process.exitCode = await main();
-else parentPort?.postMessage(await work(workerData as Job)); // what `watch` gave
+else parentPort?.postMessage({ report: await work(workerData as Job) }); // what `watch` gave

@@ -1,13 +1,15 @@
 /**
  * @file `npm run generate -- "a red house on a hill" --out DIR`: pictures without a page, through the same pipeline as the worker.
- * Writes the pictures and `response.json` (wire form); exit status 1 with the wire errors on standard error.
+ * Writes the pictures and `response.json` (wire form); exit status 1 with the wire errors on standard error, 130 after Ctrl+C.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fail, toWireErrors, type DarkroomError, type WireError } from '../src/base/errors.js';
 import { PARAMETER_OPTIONS, readParameters } from './lib/parameters.js';
 import { generateInChromium, generateInNode, type Generated } from './lib/generate-backends.js';
+import { prepareFolder, writeWhole } from './lib/generate-output.js';
+import { stopOnSignals } from './lib/generate-stop.js';
 import { withLocalPictures } from './lib/local-pictures.js';
 import { createProgressLine } from './lib/progress-line.js';
 import { toJsonText, toResponse, uuidOf, type SavedResult } from './lib/response.js';
@@ -46,6 +48,7 @@ async function main(): Promise<number> {
   if (positionals.length > 1) throw usage(`Got ${positionals.length} prompts; put the prompt in quotes.`);
   if (values.backend !== 'wasm' && values.backend !== 'webgpu')
     throw usage(`--backend is "${values.backend}"; expected wasm or webgpu.`);
+  if (values.out === '') throw usage('--out is empty; expected a folder.');
 
   const { paths, chosen } = readModels(values.model ?? []);
   const details = readDetails(values.details ?? [], paths);
@@ -54,15 +57,18 @@ async function main(): Promise<number> {
     ...(positionals[0] === undefined ? {} : { positivePrompt: positionals[0] }),
   };
   const request = await readRequest(values.request, fields, chosen);
+  const out = resolve(values.out);
+  await prepareFolder(out);
   const line = createProgressLine(process.stderr, values.quiet);
+  const stop = stopOnSignals(process, (text) => console.error(text));
   const run = values.backend === 'webgpu' ? generateInChromium : generateInNode;
-  const { results, errors } = await run(request, { paths, details }, line.show).finally(line.end);
-  const saved = await save(results, resolve(values.out));
-  const response = toResponse(saved, errors);
-  await writeFile(join(resolve(values.out), 'response.json'), `${toJsonText(response)}\n`);
+  const { results, errors } = await run(request, { paths, details }, line.show, stop.signal).finally(line.end);
+  const saved = await save(results, out);
+  await writeWhole(join(out, 'response.json'), `${toJsonText(toResponse(saved, errors))}\n`);
+  stop.release();
   for (const { file } of saved) console.log(join(values.out, file));
   if (errors.length > 0) console.error(toJsonText({ errors }));
-  return errors.length > 0 ? 1 : 0;
+  return stop.status() ?? (errors.length > 0 ? 1 : 0);
 }
 
 function usage(message: string): DarkroomError {
@@ -74,16 +80,16 @@ function readModels(options: readonly string[]): {
   readonly paths: Readonly<Record<string, string>>;
   readonly chosen: string | undefined;
 } {
-  const paths: Record<string, string> = {};
+  const paths = new Map<string, string>();
   const names = options.map((option) => {
     const cut = /^https?:\/\//i.test(option) ? -1 : option.indexOf('=');
     if (cut < 0) return { name: option, bare: true };
     const [name, path] = [option.slice(0, cut), option.slice(cut + 1)];
     if (name === '' || path === '') throw usage(`--model is "${option}"; expected NAME=PATH or NAME.`);
-    paths[name] = resolve(path);
+    paths.set(name, resolve(path));
     return { name, bare: false };
   });
-  return { paths, chosen: (names.find(({ bare }) => bare) ?? names[0])?.name };
+  return { paths: Object.fromEntries(paths), chosen: (names.find(({ bare }) => bare) ?? names[0])?.name };
 }
 
 /** `NAME=JSON`. What the JSON says is checked where models are registered. */
@@ -94,9 +100,9 @@ function readDetails(
   return Object.fromEntries(
     options.map((option) => {
       const name = option.slice(0, Math.max(0, option.indexOf('=')));
-      if (!(name in paths))
+      if (!Object.hasOwn(paths, name))
         throw usage(`--details is "${option}"; expected NAME=JSON, with a NAME of --model NAME=PATH.`);
-      const json = parseRequestJson(option.slice(name.length + 1), `--details ${name}`);
+      const json = parseRequestJson(option.slice(name.length + 1), `What --details says of ${name}`);
       if (!isObject(json)) throw usage(`--details of ${name} must be a JSON object.`);
       return [name, json];
     }),
@@ -117,7 +123,7 @@ async function readRequest(
       `The request file ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
     );
   });
-  const json = parseRequestJson(text, path);
+  const json = parseRequestJson(text.replace(/^\ufeff/, ''), `The request file ${path}`);
   const folder = dirname(resolve(path));
   if (!Array.isArray(json)) {
     const task = fieldsOf(await withLocalPictures(json, folder));
@@ -153,14 +159,11 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 /** JSON, except that a seed beyond 2^53 keeps its digits (as a string, which the request takes). */
-function parseRequestJson(text: string, path: string): unknown {
+function parseRequestJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text.replace(/("seed"\s*:\s*)(-?\d{16,})(?=\s*[,}])/g, '$1"$2"')) as unknown;
   } catch (error) {
-    throw fail(
-      'invalidRequest',
-      `The request file ${path} is not JSON: ${error instanceof Error ? error.message : String(error)}.`,
-    );
+    throw fail('invalidRequest', `${what} is not JSON: ${error instanceof Error ? error.message : String(error)}.`);
   }
 }
 
@@ -173,19 +176,30 @@ const EXTENSIONS = {
 } as const;
 
 async function save(results: readonly Generated[], out: string): Promise<readonly SavedResult[]> {
-  await mkdir(out, { recursive: true });
   const saved: SavedResult[] = [];
   for (const { facts, bytes } of results) {
     const file = `${uuidOf(facts)}.${EXTENSIONS[facts.mime]}`;
-    await writeFile(join(out, file), bytes);
+    await writeWhole(join(out, file), bytes);
     saved.push({ facts, file, base64: Buffer.from(bytes).toString('base64') });
   }
   return saved;
 }
 
+// Whoever reads may have gone: `npm run generate … | head -1`.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+
 process.exitCode = await main().catch((error: unknown) => {
-  const errors: readonly WireError[] =
-    error instanceof TypeError ? [{ code: 'invalidRequest', message: error.message }] : toWireErrors(error);
+  const errors: readonly WireError[] = isOfOptions(error)
+    ? [{ code: 'invalidRequest', message: error.message, hint: 'npm run generate -- --help' }]
+    : toWireErrors(error);
   console.error(toJsonText({ errors }));
   return 1;
 });
+
+/** What `parseArgs` says of the options. */
+function isOfOptions(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+}

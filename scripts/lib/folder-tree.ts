@@ -1,7 +1,7 @@
 /** @file A model on disk, a folder or one file, as a `FileTree`, for the command line and the tests. */
 import { statSync, type Stats } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fail, throwIfAborted } from '../../src/base/errors.js';
 import { sampledIdentity } from '../../src/assets/file-identity.js';
 import type { ByteSource, FileTree } from '../../src/assets/source.js';
@@ -23,13 +23,42 @@ export function folderTree(path: string): FileTree {
       return info?.isFile() === true ? diskSource(`${name}/${inside}`, file, info) : undefined;
     },
     async list() {
-      const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
-      return entries
-        .filter((entry) => entry.isFile())
-        .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join('/'));
+      const paths: string[] = [];
+      for await (const file of walk(root, '', 0)) {
+        paths.push(file);
+        if (paths.length > MAX_FILES) throw tooMany(root);
+      }
+      return paths;
     },
     ...(isFile ? { file: basename(path) } : {}),
   };
+}
+
+/** A model folder has a few dozen files; the root of a disk, chosen by mistake, has more than these. */
+const MAX_FILES = 5_000;
+const MAX_DEPTH = 6;
+
+/** The files in a folder, as paths from `root` on. Links to folders are not followed: they may lead in a circle. */
+async function* walk(root: string, prefix: string, depth: number): AsyncGenerator<string> {
+  const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch(() => []);
+  for (const entry of entries) {
+    const path = `${prefix}${entry.name}`;
+    const link = entry.isSymbolicLink() ? await stat(join(root, path)).catch(() => undefined) : undefined;
+    if (entry.isFile() || link?.isFile() === true) yield path;
+    else if (entry.isDirectory() && depth < MAX_DEPTH) yield* walk(root, `${path}/`, depth + 1);
+  }
+}
+
+function tooMany(root: string): Error {
+  return fail('invalidModel', `${root} holds more than ${MAX_FILES} files; expected the folder of one model.`, {
+    parameter: 'model',
+  });
+}
+
+/** What the system says, as an error about the file. */
+function unreadable(name: string, error: unknown): Error {
+  const reason = error instanceof Error ? error.message : String(error);
+  return fail('invalidModelFile', `${name} cannot be read: ${reason}.`, { cause: error });
 }
 
 function diskSource(name: string, file: string, { size, mtimeMs }: Stats): ByteSource {
@@ -40,10 +69,14 @@ function diskSource(name: string, file: string, { size, mtimeMs }: Stats): ByteS
     async read(start, end, signal, onBytes) {
       checkRange(name, size, start, end);
       throwIfAborted(signal);
-      const handle = await open(file, 'r');
+      const handle = await open(file, 'r').catch((error: unknown) => {
+        throw unreadable(name, error);
+      });
       try {
         const bytes = new Uint8Array(end - start);
-        const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
+        const { bytesRead } = await handle.read(bytes, 0, bytes.length, start).catch((error: unknown) => {
+          throw unreadable(name, error);
+        });
         if (bytesRead !== bytes.length)
           throw fail('invalidModelFile', `${name} ended at byte ${start + bytesRead}; it changed while it was read.`);
         onBytes?.(bytesRead);

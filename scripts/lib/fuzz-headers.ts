@@ -110,7 +110,8 @@ export function withPlaces(header: Header): Header {
   return Object.fromEntries(
     Object.entries(header).map(([name, entry]) => {
       if (!isObject(entry) || name === '__metadata__' || !isShape(entry['shape'])) return [name, entry];
-      const bytes = product(entry['shape']) * (SIZES[String(entry['dtype'])] ?? 1);
+      const { dtype } = entry; // of JSON: anything
+      const bytes = product(entry['shape']) * ((typeof dtype === 'string' ? SIZES[dtype] : undefined) ?? 1);
       at += bytes;
       return [name, { ...entry, data_offsets: [at - bytes, at] }];
     }),

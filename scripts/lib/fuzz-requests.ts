@@ -17,7 +17,7 @@ const UUIDS = ['3f2c8a9e-9c5b-4d1e-8f7a-0b1c2d3e4f50', '0190d6c5-3c8a-7e1b-9a2f-
 const PICTURE = 'https://example.org/picture.png';
 
 /** A valid task of any type. */
-function anyTask(random: Random): Readonly<Record<string, unknown>> {
+export function anyTask(random: Random): Readonly<Record<string, unknown>> {
   const taskUUID = random.pick(UUIDS);
   const model = 'darkroom:1@1';
   switch (random.int(6)) {
@@ -171,7 +171,7 @@ export const requestTargets: readonly Target[] = [
   },
 ];
 
-function checkTask(task: Task): void {
+export function checkTask(task: Task): void {
   structuredClone(task);
   must(/^[0-9a-f-]{36}$/i.test(task.taskUUID), () => `UUID ${task.taskUUID}`);
   if (task.taskType === 'imageInference') checkInference(task);

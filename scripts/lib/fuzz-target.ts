@@ -6,6 +6,8 @@ export type Verdict = 'accepted' | 'refused';
 
 export interface Target {
   readonly kind: string;
+  /** Longer than this is a defect; default: what the run says. */
+  readonly limitMs?: number;
   /** Makes one input, reads it, and judges what came of it. Throws what is a defect. */
   run(random: Random): Promise<Verdict>;
 }

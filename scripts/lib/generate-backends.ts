@@ -1,7 +1,7 @@
 /** @file Where the command line makes its pictures: in this process on the CPU, or in headless Chromium on the GPU. */
 import { statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import type { WireError } from '../../src/base/errors.js';
+import { fail, throwIfAborted, type WireError } from '../../src/base/errors.js';
 import type { ProgressEvent, WireEvent } from '../../src/pipeline/events.js';
 import type { Harness } from '../page/harness.js';
 import { BUNDLED_MODEL, createNodeEngine, DEFAULT_MODEL } from './node-engine.js';
@@ -31,13 +31,16 @@ export type Generate = (
   request: unknown,
   models: NamedModels,
   onProgress: (event: ProgressEvent) => void,
+  /** What is finished when it fires is part of the result, beside `aborted`. */
+  signal: AbortSignal,
 ) => Promise<GenerateResult>;
 
-export const generateInNode: Generate = async (request, { paths, details }, onProgress) => {
+export const generateInNode: Generate = async (request, { paths, details }, onProgress, signal) => {
   const engine = createNodeEngine({ models: paths, details });
   const made: Generated[] = [];
   try {
     const { pictures, errors } = await engine.run(request, {
+      signal,
       onEvent(event) {
         if (event.kind === 'progress') onProgress(event);
         const result = resultOf(event);
@@ -79,7 +82,7 @@ function withWarnings({ facts, bytes }: Generated, warnings: readonly string[]):
   return { facts: { ...facts, warnings: [...facts.warnings, ...warnings] }, bytes };
 }
 
-export const generateInChromium: Generate = async (request, { paths, details }, onProgress) => {
+export const generateInChromium: Generate = async (request, { paths, details }, onProgress, signal) => {
   // Names may hold any character; URLs get plain keys.
   const served = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...paths }).map(([name, path], i) => {
     const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
@@ -92,7 +95,10 @@ export const generateInChromium: Generate = async (request, { paths, details }, 
     };
   });
   const harness = await openServedPage(Object.fromEntries(served.map(({ key, folder }) => [key, folder])));
+  const close = (): void => void harness.close().catch(() => undefined); // what it was asked then rejects
+  signal.addEventListener('abort', close);
   try {
+    throwIfAborted(signal);
     await harness.page.exposeFunction('reportProgress', onProgress);
     const models = Object.fromEntries(served.map(({ name, url }) => [name, url]));
     const { results, errors } = await harness.page.evaluate(
@@ -106,7 +112,10 @@ export const generateInChromium: Generate = async (request, { paths, details }, 
         bytes: Buffer.from(base64, 'base64'),
       })),
     };
+  } catch (error) {
+    throw signal.aborted ? fail('aborted', 'The task was aborted.', { cause: error }) : error;
   } finally {
-    await harness.close();
+    signal.removeEventListener('abort', close);
+    if (!signal.aborted) await harness.close();
   }
 };

@@ -1,5 +1,5 @@
 /** @file The engine in Node: models from the disk, the Hub and URLs, ONNX Runtime's CPU build, JPEG and WEBP by sharp, pictures kept in memory. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import sharp from 'sharp';
@@ -42,7 +42,10 @@ export interface NodeEngineOptions {
 
 export function createNodeEngine({ models, details = {}, base, memoryBudgetBytes, store }: NodeEngineOptions): Engine {
   const registry = Object.entries({ [DEFAULT_MODEL]: BUNDLED_MODEL, ...models }).reduce<ModelRegistry>(
-    (known, [name, path]) => register(known, name, { kind: 'url', url: pathToFileURL(path).href }, details[name]),
+    (known, [name, path]) => {
+      const said = Object.hasOwn(details, name) ? details[name] : undefined; // a model may be called `constructor`
+      return register(known, name, { kind: 'url', url: pathToFileURL(path).href }, said);
+    },
     bundledRegistry(),
   );
   return createEngine({
@@ -92,11 +95,23 @@ function treeOf({ source, reference }: ResolvedModel, store: ModelStore | undefi
 
 /** @throws missingModelFile when there is neither a folder nor a file */
 function diskTree(path: string): FileTree {
-  if (existsSync(path)) return folderTree(path);
-  throw fail('missingModelFile', `There is no file or folder ${path}.`, {
+  const found = statsOf(path);
+  if (found === 'file' || found === 'folder') return folderTree(path);
+  throw fail('missingModelFile', `There is no file or folder ${path}${found === undefined ? '' : `: ${found}`}.`, {
     parameter: 'model',
     hint: 'Give --model NAME=PATH the path of a diffusers folder or of a .safetensors file.',
   });
+}
+
+/** What is there; else why it cannot be told, or what it is instead. */
+function statsOf(path: string): string | undefined {
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return undefined;
+    return stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'it is a device or a pipe';
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 const encodePicture: EncodePicture = async ({ width, height, rgb }, { mime, quality }) => {

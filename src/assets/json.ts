@@ -1,5 +1,6 @@
 /** @file A JSON parser for untrusted text: says where an error is, sees duplicate keys, bounds the depth, and can read what Python writes. */
 import { fail, type ErrorCode } from '../base/errors.js';
+import { show } from '../base/fields.js';
 
 /**
  * `strict` is RFC 8259 with duplicate keys refused. `python` is what Python's `json` module writes and reads: NaN, Infinity
@@ -11,6 +12,8 @@ export interface JsonOptions {
   readonly dialect: JsonDialect;
   /** Code of the error for text that is not JSON. */
   readonly code: ErrorCode;
+  /** Refuses whole numbers that are written as fractions are (`1.0`, `1e2`): where all numbers are sizes, readers of integers do. */
+  readonly plainIntegers?: true;
 }
 
 /** Real files nest 4 to 6 levels; recursion stops here. */
@@ -70,7 +73,7 @@ function readObject(c: Cursor, depth: number): object {
     const keyAt = c.at;
     const key = readString(c);
     if (c.dialect === 'strict' && entries.has(key)) {
-      throw problem({ ...c, at: keyAt }, `the key ${JSON.stringify(key)} occurs twice`);
+      throw problem({ ...c, at: keyAt }, `the key ${show(key)} occurs twice`);
     }
     skipSpace(c);
     if (c.text[c.at] !== ':') throw problem(c, 'expected ":"');
@@ -163,6 +166,8 @@ function readWord(c: Cursor): boolean | number | null {
     const got = word === '' ? c.text.charAt(c.at) : word.slice(0, 40);
     throw problem(c, got === '' ? 'the text ends early' : `unexpected ${JSON.stringify(got)}`);
   }
+  if (c.plainIntegers === true && /^-?\d+[.eE]/.test(word) && Number.isSafeInteger(value))
+    throw problem(c, `${word.slice(0, 40)}, a whole number with a point or an exponent`);
   c.at = end;
   return value;
 }

@@ -58,12 +58,12 @@ interface Place {
   readonly size: number;
 }
 
+const HEADER_JSON = { dialect: 'strict', code: 'invalidModelFile', plainIntegers: true } as const;
+
 /** The checked contents of a header. @throws invalidModelFile */
 function parseHeader(text: string, place: Place): SafetensorsFile {
   const where = `The header of ${place.name}`;
-  const header = new Map(
-    entriesOf(parseJson(text, where, { dialect: 'strict', code: 'invalidModelFile' }), place.name, 'its header'),
-  );
+  const header = new Map(entriesOf(parseJson(text, where, HEADER_JSON), place.name, 'its header'));
   const metadata = header.get('__metadata__');
   header.delete('__metadata__');
   const tensors = [...header].map(([name, entry]) => [name, parseTensor(entry, name, place)] as const);

@@ -56,6 +56,6 @@ export function toPixels(
 
 function notFinite(value: number, column: number, row: number): Error {
   return fail('notFinite', `The decoder gave ${value} at column ${column}, row ${row}; expected finite numbers.`, {
-    hint: 'The decoder overflowed in half precision. Use a VAE that is safe in float16, or a device without float16.',
+    hint: 'The autoencoder (VAE) is damaged or does not belong to the model, or its numbers overflow: get its file again, or give another as vae.',
   });
 }

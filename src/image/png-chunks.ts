@@ -37,10 +37,11 @@ export function writeChunk(type: string, data: Uint8Array): Uint8Array<ArrayBuff
 
 /**
  * Every chunk up to IEND, in order; what follows IEND is ignored.
- * @throws `invalidImage` when the signature, a length or a CRC is wrong, or IEND is missing.
+ * @throws `invalidImage` when the signature, a length or a CRC is wrong, IEND is missing, or chunks are there that must not be (§5.6).
  */
 export function* readChunks(bytes: Uint8Array<ArrayBuffer>): Generator<Chunk> {
   if (!isPng(bytes)) throw fail('invalidImage', 'This is not a PNG file: its first eight bytes differ.');
+  const check = createOrder();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = SIGNATURE.length;
   for (;;) {
@@ -57,10 +58,38 @@ export function* readChunks(bytes: Uint8Array<ArrayBuffer>): Generator<Chunk> {
     if (crc32(body) !== view.getUint32(at + 8 + length)) {
       throw fail('invalidImage', `PNG chunk ${JSON.stringify(type)} at byte ${at} is damaged: its checksum is wrong.`);
     }
+    check(type, length, at);
     yield { type, data: body.subarray(4) };
     if (type === 'IEND') return;
     at += length + 12;
   }
+}
+
+/** §11.2: these cannot be skipped, and no others that cannot are known. */
+const CRITICAL: readonly string[] = ['IHDR', 'PLTE', 'IDAT', 'IEND'];
+const MOST_COLOURS = 256;
+
+/** §5.6: the header once and first, a palette at most once and before the pixels, the pixels in one run. */
+function createOrder(): (type: string, length: number, at: number) => void {
+  const seen = new Set<string>();
+  let last = '';
+  const flawOf = (type: string, length: number): string | undefined => {
+    if (!/^[A-Za-z]{4}$/.test(type)) return 'its type is not four letters';
+    if ((type === 'IHDR') !== (last === ''))
+      return last === '' ? 'a file must start with an IHDR chunk' : 'there is one already';
+    if (/^[A-Z]/.test(type) && !CRITICAL.includes(type)) return 'it is required by the file but not known here';
+    if (type === 'IDAT' && seen.has('IDAT') && last !== 'IDAT') return 'the pixels must be in one run of chunks';
+    if (type !== 'PLTE') return undefined;
+    if (seen.has('PLTE') || seen.has('IDAT')) return 'one palette is allowed, before the pixels';
+    const whole = length % 3 === 0 && length >= 3 && length <= 3 * MOST_COLOURS;
+    return whole ? undefined : `${length} bytes are no palette of 1 to ${MOST_COLOURS} colours`;
+  };
+  return (type, length, at) => {
+    const flaw = flawOf(type, length);
+    if (flaw !== undefined) throw fail('invalidImage', `PNG chunk ${JSON.stringify(type)} at byte ${at}: ${flaw}.`);
+    seen.add(type);
+    last = type;
+  };
 }
 
 /** Whether the bytes start like a PNG file. */

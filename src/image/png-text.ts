@@ -8,6 +8,9 @@ import { readChunks, writeChunk, type Chunk } from './png-chunks.js';
 
 /** A text longer than this is not a set of parameters; 4 MB of characters at most are unpacked. */
 const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+/** More texts than any tool writes, and of all of them together what is kept: each of a million can be packed a thousandfold. */
+const MAX_TEXTS = 1000;
+const MAX_KEPT = 64 * 1024 * 1024;
 
 /** Whether every character is one that tEXt allows: printable Latin-1, and line feed. */
 const TEXT_LATIN1 = /^[\n\x20-\x7e\xa0-\xff]*$/;
@@ -33,13 +36,21 @@ export function writeText(keyword: string, text: string): Uint8Array<ArrayBuffer
 
 /**
  * Every text of a PNG file by keyword; of a repeated keyword the first one counts. Pixels are not unpacked.
- * @throws `invalidImage` when the file or one of its texts is damaged.
+ * @throws `invalidImage` when the file or one of its texts is damaged, or there is no end of them.
  */
 export async function readPngText(bytes: Uint8Array<ArrayBuffer>): Promise<Readonly<Record<string, string>>> {
   const texts = new Map<string, string>();
+  let count = 0;
+  let kept = 0;
   for (const chunk of readChunks(bytes)) {
     const entry = await parseText(chunk);
-    if (entry !== undefined && !texts.has(entry.keyword)) texts.set(entry.keyword, entry.text);
+    if (entry === undefined) continue;
+    count++;
+    kept += entry.text.length;
+    if (count > MAX_TEXTS || kept > MAX_KEPT) {
+      throw fail('invalidImage', `PNG has more than ${MAX_TEXTS} texts, or more than ${MAX_KEPT} characters of them.`);
+    }
+    if (!texts.has(entry.keyword)) texts.set(entry.keyword, entry.text);
   }
   return Object.fromEntries(texts);
 }

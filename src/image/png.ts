@@ -87,9 +87,6 @@ export async function decodePng(bytes: Uint8Array<ArrayBuffer>): Promise<Bitmap>
   for (const { type, data } of readChunks(bytes)) {
     if (size === undefined) size = parseHeader(type, data);
     else if (type === 'IDAT') compressed.push(data);
-    else if (type !== 'IEND' && type !== 'PLTE' && isCritical(type)) {
-      throw fail('invalidImage', `PNG chunk ${JSON.stringify(type)} is required by the file but not known here.`);
-    }
   }
   if (size === undefined || compressed.length === 0) throw fail('invalidImage', 'PNG has no pixels: no IDAT chunk.');
   const { width, height, channels } = size;
@@ -135,9 +132,4 @@ function checkSize(width: number, height: number): void {
     'invalidImage',
     `A picture of ${width}×${height}: expected sides from 1 to ${MAX_SIDE} and at most ${MAX_PIXELS} pixels.`,
   );
-}
-
-/** §5.4: a chunk whose type starts with a capital letter cannot be skipped. */
-function isCritical(type: string): boolean {
-  return /^[A-Z]/.test(type);
 }

@@ -26,7 +26,11 @@ function distanceOf(wanted: string, reference: string, name: string | undefined)
   const asked = plain(wanted);
   const spellings = [reference, reference.split('/').at(-1) ?? reference, name ?? ''].map(plain).filter((text) => text !== '');
   const partial = asked.length >= 4 && spellings.some((text) => text.includes(asked) || (text.length >= 4 && asked.includes(text)));
-  const edits = spellings.map((text) => editDistance(asked, text) / Math.max(1, Math.floor(Math.min(asked.length, text.length) / 6)));
+  const edits = spellings.map((text) => {
+    const allowed = Math.max(1, Math.floor(Math.min(asked.length, text.length) / 6));
+    const near = Math.abs(asked.length - text.length) <= allowed; // each letter more is an edit: a name of 4096 letters costs nothing
+    return near ? editDistance(asked, text) / allowed : Infinity;
+  });
   return Math.min(partial ? 0.5 : Infinity, ...edits);
 }
 

@@ -38,12 +38,14 @@ export function parseClipVocabulary(files: TokenizerFiles): ClipVocabulary {
   const unk = idOf(names.unk, 'unknown');
   const bytes = byteCharacters();
   const size = [...ids.values()].reduce((largest, id) => Math.max(largest, id), 0) + 1;
+  const ranks = rankMerges(merges, ids, files.name);
+  checkMerges(ids, merges, spellings, files.name);
   const wordEnds = new Uint8Array(size);
   for (const [token, id] of ids) if (token.endsWith(END_OF_WORD)) wordEnds[id] = 1;
   return {
     inner: bytes.map((character) => ids.get(character) ?? unk),
     final: bytes.map((character) => ids.get(character + END_OF_WORD) ?? unk),
-    merges: rankMerges(merges, ids, files.name),
+    merges: ranks,
     special: new Map([...spellings].map((token) => [token, idOf(token, 'special')])),
     bos: idOf(names.bos, 'begin'),
     eos: idOf(names.eos, 'end'),
@@ -106,8 +108,15 @@ function parseIds(json: unknown, where: string): ReadonlyMap<string, number> {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw fail('invalidModelConfig', `${where} must be a JSON object (token → id), got ${show(json)}.`);
   }
+  const tokens = new Map<number, string>();
   const entries = Object.entries(json).map(([token, id]: [string, unknown]): readonly [string, number] => {
-    if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < ID_LIMIT) return [token, id];
+    if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < ID_LIMIT) {
+      const other = tokens.get(id);
+      if (other !== undefined)
+        throw fail('invalidModelConfig', `${where}: ${show(other)} and ${show(token)} both have the id ${id}.`);
+      tokens.set(id, token);
+      return [token, id];
+    }
     throw fail(
       'invalidModelConfig',
       `${where}: the id of ${show(token)} must be a whole number from 0 to ${ID_LIMIT - 1}, got ${show(id)}.`,
@@ -150,6 +159,32 @@ function rankMerges(pairs: readonly Pair[], ids: ReadonlyMap<string, number>, na
       }
       return [pairKey(a, b), mergeEntry(rank, merged)];
     }),
+  );
+}
+
+/**
+ * A token that could be joined from two others is made by a merge: a list that was cut off would give other ids, and other pictures, without a word.
+ * Tokens that somebody added by hand (`<cat-toy>`) cannot be joined so.
+ */
+function checkMerges(
+  ids: ReadonlyMap<string, number>,
+  merges: readonly Pair[],
+  special: ReadonlySet<string>,
+  name: string,
+): void {
+  const made = new Set(merges.map(([left, right]) => left + right));
+  const joins = (token: string, at: number): boolean => ids.has(token.slice(0, at)) && ids.has(token.slice(at));
+  const missing = [...ids.keys()].filter((token) => {
+    if (made.has(token) || special.has(token)) return false;
+    const end = token.endsWith(END_OF_WORD) ? token.length - END_OF_WORD.length : token.length;
+    return Array.from({ length: Math.max(0, end - 1) }, (_, i) => i + 1).some((at) => joins(token, at));
+  });
+  const [first] = missing;
+  if (first === undefined) return;
+  throw fail(
+    'invalidModelConfig',
+    `${name}: no merge makes the token ${show(first)}${missing.length > 1 ? ` and ${missing.length - 1} others` : ''} of the vocabulary.`,
+    { hint: 'The list of merges is cut short, or of another vocabulary: get both files again.' },
   );
 }
 

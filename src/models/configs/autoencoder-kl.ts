@@ -33,6 +33,7 @@ export function parseAutoencoderKLConfig(json: unknown, where = 'vae/config.json
   const kind = f.text('_class_name', 'AutoencoderKL');
   if (kind !== 'AutoencoderKL') throw fail('unsupportedModel', `${where}: a ${kind} is not supported; expected an AutoencoderKL.`);
   f.only('act_fn', ['silu', 'swish'], 'another activation than SiLU');
+  for (const key of ['in_channels', 'out_channels']) f.only(key, [3], 'an autoencoder of other pictures than RGB');
   const blockOutChannels = f.list('block_out_channels', wholeNumber, [64]);
   checkLevels(blockOutChannels, `${where}: "block_out_channels"`);
   const blocks = (key: string, only: string): void => {

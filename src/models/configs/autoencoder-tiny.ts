@@ -17,6 +17,7 @@ export interface AutoencoderTinyConfig {
 export function parseAutoencoderTinyConfig(json: unknown, where = 'vae/config.json'): AutoencoderTinyConfig {
   const f = fields(json, where);
   f.only('act_fn', ['relu'], 'another activation than ReLU');
+  f.only('out_channels', [3], 'an autoencoder of other pictures than RGB');
   f.only('upsampling_scaling_factor', [2], 'another upsampling factor than 2');
   f.only('upsample_fn', ['nearest'], 'another upsampling than nearest');
   const decoderBlockOutChannels = f.list('decoder_block_out_channels', wholeNumber, [64, 64, 64, 64]);

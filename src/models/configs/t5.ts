@@ -30,8 +30,9 @@ export function parseT5Config(json: unknown, where = 'text_encoder_2/config.json
   f.only('dense_act_fn', ['gelu_new'], 'another activation than the tanh form of GELU');
   const buckets = f.integer('relative_attention_num_buckets', 32, { min: 4, max: 1024 });
   if (buckets % 2 !== 0) throw f.error('relative_attention_num_buckets', 'even');
+  const vocabSize = f.integer('vocab_size', 32_128);
   return {
-    vocabSize: f.integer('vocab_size', 32_128),
+    vocabSize,
     width: f.integer('d_model', 512, { max: 65_536 }),
     headDim: f.integer('d_kv', 64, { max: 1024 }),
     heads: f.integer('num_heads', 8, { max: 1024 }),
@@ -40,7 +41,7 @@ export function parseT5Config(json: unknown, where = 'text_encoder_2/config.json
     eps: f.number('layer_norm_epsilon', 1e-6, { min: 0, max: 1 }),
     buckets,
     maxDistance: f.integer('relative_attention_max_distance', 128, { min: buckets / 4 + 1, max: 65_536 }),
-    padTokenId: f.integer('pad_token_id', 0, { min: 0 }),
-    eosTokenId: f.integer('eos_token_id', 1, { min: 0 }),
+    padTokenId: f.integer('pad_token_id', 0, { min: 0, max: vocabSize - 1 }),
+    eosTokenId: f.integer('eos_token_id', 1, { min: 0, max: vocabSize - 1 }),
   };
 }

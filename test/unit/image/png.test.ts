@@ -147,6 +147,7 @@ describe('decodePng', () => {
     expect((await decodePng(png)).data).toEqual(testPicture(9, 6, 3));
   });
 
+  const TEXT = writeChunk('tEXt', bytesOf('a\0b'));
   const good = (): Uint8Array => writeChunk('IDAT', deflateSync(Buffer.alloc(7)));
   const damaged = (png: Uint8Array<ArrayBuffer>, at: number): Uint8Array<ArrayBuffer> =>
     png.map((byte, i) => (i === at ? byte ^ 1 : byte));
@@ -176,6 +177,20 @@ describe('decodePng', () => {
       /filter type 5/,
     ],
     ['an unknown critical chunk', file(ihdr(2, 1), writeChunk('FOOO', new Uint8Array(1)), good(), IEND), /FOOO/],
+    ['a second header', file(ihdr(2, 1), good(), ihdr(9, 9), IEND), /IHDR.*there is one already/],
+    ['pixels with something between', file(ihdr(2, 1), good(), TEXT, good(), IEND), /one run/],
+    [
+      'a palette behind the pixels',
+      file(ihdr(2, 1), good(), writeChunk('PLTE', new Uint8Array(3)), IEND),
+      /before the/,
+    ],
+    [
+      'a palette of a colour and a half',
+      file(ihdr(2, 1), writeChunk('PLTE', new Uint8Array(4)), good(), IEND),
+      /4 bytes/,
+    ],
+    ['a palette of 257', file(ihdr(2, 1), writeChunk('PLTE', new Uint8Array(771)), good(), IEND), /771 bytes/],
+    ['a chunk that has no name', file(ihdr(2, 1), writeChunk('a1b2', new Uint8Array(0)), good(), IEND), /four letters/],
     ['data that is not zlib', file(ihdr(2, 1), writeChunk('IDAT', new Uint8Array(20).fill(7)), IEND), /damaged/],
   ])('refuses %s', async (_what, bytes, message) => {
     const refused = decodePng(bytes);
@@ -193,6 +208,17 @@ describe('decodePng', () => {
 });
 
 describe('readPngText', () => {
+  it('stops where there is no end of texts: each may be packed a thousandfold', async () => {
+    const packed = deflateSync(Buffer.alloc(4 * 1024 * 1024, 'a'));
+    const texts = Array.from({ length: 40 }, (_, i) =>
+      writeChunk('zTXt', Buffer.concat([bytesOf(`${i}\0\0`), packed])),
+    );
+    await expect(readPngText(file(ihdr(2, 1), ...texts, IEND))).rejects.toThrow(/more than/);
+    const many = Array.from({ length: 1001 }, () => writeChunk('tEXt', bytesOf('a\0b')));
+    await expect(readPngText(file(ihdr(2, 1), ...many, IEND))).rejects.toThrow(/more than 1000 texts/);
+    expect(await readPngText(file(ihdr(2, 1), ...many.slice(1), IEND))).toEqual({ a: 'b' });
+  });
+
   it('reads tEXt, zTXt and iTXt, plain and compressed, and keeps the first of a repeated keyword', async () => {
     const latin = (text: string): Buffer => Buffer.from(text, 'latin1');
     const png = file(

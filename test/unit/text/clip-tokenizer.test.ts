@@ -158,6 +158,17 @@ describe('bad files', () => {
       'merge 2 ("q" "zz") needs tokens',
     ],
     [
+      'two tokens of one id',
+      { vocabulary: { kind: 'vocab', vocab: { ...vocab, zz: 320 }, merges } },
+      'both have the id 320',
+    ],
+    [
+      'merges that were cut off',
+      { vocabulary: { kind: 'vocab', vocab, merges: merges.split('\n').slice(0, -20).join('\n') } },
+      'no merge makes the token',
+    ],
+    ['no merges', { vocabulary: { kind: 'vocab', vocab, merges: '' } }, 'and 514 others of the vocabulary'],
+    [
       'a length of nothing',
       { config: { model_max_length: 2 } },
       '"model_max_length" must be a whole number from 3 to 4096, got 2',
@@ -189,6 +200,12 @@ describe('bad files', () => {
       });
     });
   }
+
+  it('tokens that were added by hand need no merge', () => {
+    const more = { ...vocab, '<cat-toy>': 1029 };
+    const tokenizer = createClipTokenizer({ ...base, vocabulary: { kind: 'vocab', vocab: more, merges } });
+    expect(tokenizer.encode('a photo of a cat')).toEqual([320, 955, 539, 320, 727]);
+  });
 
   it('merges.txt may have Windows line ends and no version line', () => {
     const windows = merges.replace(/^#version.*\n/, '').replaceAll('\n', '\r\n');
