@@ -73,6 +73,11 @@ export function createCrashingDisk(random: () => number): CrashingDisk {
           alive();
           return Promise.resolve();
         },
+        reserve: async (length) => {
+          alive();
+          if (current(mediumOf(name)).length < length) change(name, { kind: 'truncate', length });
+          return Promise.resolve();
+        },
         truncate: async (length) => (alive(), Promise.resolve(change(name, { kind: 'truncate', length }))),
         flush: async () => {
           alive();

@@ -11,6 +11,11 @@ import type { BuiltPage } from './built-page/main.js';
 export const POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src blob:";
 
+/** The same for a page whose models are at another origin; what is stopped is reported. */
+export function policyFor(origin: string): string {
+  return `${POLICY.replace("connect-src 'self'", `connect-src 'self' ${origin}`)}; report-uri /policy-violated`;
+}
+
 export interface BuiltSite {
   readonly url: string;
   /** Method, path and body of all requests so far; emptied by whoever likes. */

@@ -1,8 +1,9 @@
 /** @file What leaves the page while pictures are made: nothing. Under a strict content security policy, and without a network once loaded. */
 import type { Browser } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openBuiltTab, POLICY, serveBuiltPage, type BuiltSite, type BuiltTab } from './built-page.js';
+import { openBuiltTab, POLICY, policyFor, serveBuiltPage, type BuiltSite, type BuiltTab } from './built-page.js';
 import { launchChromium } from './chromium.js';
+import { serveModel, type ServedModel } from './served-model.js';
 import { readProjectFile } from '../unit/project-files.js';
 
 let browser: Browser;
@@ -53,6 +54,45 @@ describe('a page that makes pictures', () => {
 
   it('says nothing on the console: neither prompts nor anything else', () => {
     expect(tab.said).toEqual([]);
+  });
+
+  describe('with a model that was downloaded', () => {
+    let model: ServedModel;
+    let own: BuiltSite;
+    beforeAll(async () => {
+      model = await serveModel();
+      own = await serveBuiltPage({ 'Content-Security-Policy': policyFor(model.origin) });
+    });
+    afterAll(async () => {
+      await own.close();
+      await model.close();
+    });
+
+    it('asks nobody any more, on the GPU, after a reload and without a network: the same bytes', async () => {
+      const here = await openBuiltTab(browser, own);
+      expect(await here.call('device', 'auto', model.source)).toBe('webgpu');
+      const online = await here.call('make', 'auto', SECRET, 4, model.source);
+      expect(online).toMatch(HASH);
+      for (const url of here.requested)
+        expect(
+          [own.url, model.source].some((at) => url.startsWith(at)),
+          url,
+        ).toBe(true);
+      expect(JSON.stringify(model.log.map(({ path, headers }) => [path, headers]))).not.toMatch(/zyzzyva|quixotic/i);
+      await model.close();
+      await here.page.reload();
+      await here.page.waitForFunction(() => 'builtPage' in globalThis);
+      expect(await here.call('device', 'auto', model.source)).toBe('webgpu'); // the page's own files are there now
+      own.asked.length = 0;
+      here.requested.length = 0;
+      await here.context.setOffline(true);
+      expect(await here.call('make', 'auto', SECRET, 4, model.source)).toBe(online);
+      expect([own.asked, here.requested]).toEqual([[], []]);
+      expect(here.said).toEqual([]);
+      expect(own.asked.filter((line) => !line.startsWith('GET '))).toEqual([]); // no report of the policy
+      expect(await here.call('kept', 'auto')).toMatchObject([{ title: 'served' }]);
+      await here.context.close();
+    });
   });
 
   it('needs no wider policy than the guide says', () => {

@@ -1,6 +1,7 @@
 /** @file Runs inside the browser, in a worker: a store as the pipeline worker makes it. */
 import { DarkroomError } from '../../src/base/errors.js';
 import { sha256 } from '../../src/assets/download/sha256.js';
+import type { ByteSource } from '../../src/assets/source.js';
 import { createModelStore, type ModelStore } from '../../src/assets/store/model-store.js';
 import { webLocks } from '../../src/assets/store/locks.js';
 import { openBrowserDisk } from '../../src/assets/store/open-disk.js';
@@ -12,7 +13,12 @@ export type StoreQuestion =
       readonly path: string;
       readonly authorization?: Readonly<Record<string, string>>;
     }
-  | { readonly kind: 'list' | 'status' | 'speed' }
+  /** Opens the file, and keeps it open. */
+  | { readonly kind: 'hold'; readonly address: string; readonly path: string }
+  /** Reads a part of the file that is held, without room of its own. */
+  | { readonly kind: 'readHeld'; readonly start: number; readonly end: number }
+  | { readonly kind: 'pin' | 'delete'; readonly address: string }
+  | { readonly kind: 'list' | 'status' | 'speed' | 'usage' }
   | { readonly kind: 'only'; readonly disk: 'cache' };
 
 export interface StoreAnswer {
@@ -25,13 +31,14 @@ export interface StoreAnswer {
 let only: 'cache' | undefined;
 let store: ModelStore | undefined;
 let resumedBytes = 0;
+let held: ByteSource | undefined;
 const channel = new BroadcastChannel('darkroom-store');
 
 function open(authorization: Readonly<Record<string, string>> = {}): ModelStore {
   if (store !== undefined) return store;
   store = createModelStore({
     openDisk: () => openBrowserDisk({ storage: only === 'cache' ? undefined : navigator.storage, caches }),
-    http: { fetch: (input, init) => fetch(input, init), authorization },
+    http: { fetch: (input, init) => fetch(input, init), authorization, stallMs: 2000 },
     locks: webLocks(navigator.locks),
     channel,
     estimate: () => navigator.storage.estimate(),
@@ -53,6 +60,18 @@ async function answer(question: StoreQuestion): Promise<unknown> {
       return open().list();
     case 'status':
       return open().status();
+    case 'usage':
+      return (await navigator.storage.estimate()).usage;
+    case 'pin':
+      return open().pin(open().idOf(question.address), true);
+    case 'delete':
+      return open().delete(open().idOf(question.address));
+    case 'hold':
+      held = await open().tree(question.address).open(question.path);
+      await held?.download?.();
+      return held?.size;
+    case 'readHeld':
+      return [...((await held?.read(question.start, question.end)) ?? [])];
     case 'speed': {
       const bytes = new Uint8Array(64 << 20);
       const start = performance.now();

@@ -2,7 +2,7 @@
 import { fail, type DarkroomError } from '../../base/errors.js';
 import { downloadFailed, publicUrl } from '../http.js';
 import type { Call } from '../http.js';
-import type { DiskFile } from '../store/disk.js';
+import { giveBackRoom, type DiskFile } from '../store/disk.js';
 import { createLedger, type Ledger } from './ledger.js';
 import { probe, type Probe } from './probe.js';
 import { countBytes, missingRanges, type Range } from './ranges.js';
@@ -102,6 +102,7 @@ async function downloadOnce(options: DownloadOptions, found: Found, partial: Par
   const tuning: Tuning = { ...DEFAULT_TUNING, ...options.tuning };
   const usable = await usableRanges(file, found, partial);
   if (usable.length === 0) await file.truncate(0);
+  if (found.kind === 'ranged') await file.reserve?.(found.size);
   const resumedBytes = countBytes(usable);
   const totalBytes = 'size' in found ? found.size : found.bytes.length;
   const ledger = createLedger({
@@ -110,6 +111,7 @@ async function downloadOnce(options: DownloadOptions, found: Found, partial: Par
     note: async (done) => (found.kind === 'ranged' ? note({ version: found.version, done }) : undefined),
     saveBytes: tuning.saveBytes,
     saveMs: tuning.saveMs,
+    createHash: tuning.createHash,
     now: call.deps.now ?? Date.now,
   });
   const report = (state: DownloadProgress['state']): void =>
@@ -137,6 +139,7 @@ async function downloadOnce(options: DownloadOptions, found: Found, partial: Par
   } catch (error) {
     // the reason it ended is what matters; a disk that fails now keeps what was noted before
     if (found.kind === 'ranged') await ledger.save().catch(() => undefined);
+    await giveBackRoom(file, endOf(ledger.done())).catch(() => undefined);
     throw error;
   }
 }
@@ -144,8 +147,11 @@ async function downloadOnce(options: DownloadOptions, found: Found, partial: Par
 /** What of an earlier download is of the same version for certain, and is still there. */
 async function usableRanges(file: DiskFile, found: Found, partial: PartialFile | undefined): Promise<readonly Range[]> {
   if (partial === undefined || found.kind !== 'ranged' || !isSameVersion(partial.version, found.version)) return [];
-  const [, end = 0] = partial.done[partial.done.length - 1] ?? [];
-  return (await file.bytes()) >= end ? partial.done : [];
+  return (await file.bytes()) >= endOf(partial.done) ? partial.done : [];
+}
+
+function endOf(ranges: readonly Range[]): number {
+  return ranges[ranges.length - 1]?.[1] ?? 0;
 }
 
 /** What is there now, or why it is not. */

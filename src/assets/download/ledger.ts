@@ -4,7 +4,7 @@
  */
 import type { DiskFile } from '../store/disk.js';
 import { addRange, firstGap, type Range } from './ranges.js';
-import { createSha256 } from './sha256.js';
+import { createSha256, type Sha256 } from './sha256.js';
 
 export interface Ledger {
   /** These bytes are in the file now. @throws what saving or hashing failed with */
@@ -29,12 +29,15 @@ export interface LedgerOptions {
   readonly saveBytes: number;
   readonly saveMs: number;
   readonly now: () => number;
+  /** SHA-256; default our own. */
+  readonly createHash?: () => Sha256;
 }
 
 /** Read back and hashed at a time; about 10 ms of work. */
 const HASH_BYTES = 1 << 20;
 
-export function createLedger({ file, done: before, note, saveBytes, saveMs, now }: LedgerOptions): Ledger {
+export function createLedger(options: LedgerOptions): Ledger {
+  const { file, done: before, note, saveBytes, saveMs, now, createHash = createSha256 } = options;
   let done = before;
   let unsaved = 0;
   let savedAt = now();
@@ -42,7 +45,7 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
   let hashed = 0;
   let hashing: Promise<void> | undefined;
   let failure: { readonly error: unknown } | undefined;
-  let hash = createSha256();
+  let hash = createHash();
 
   const save = async (): Promise<void> => {
     const noted = done; // what arrives while the disk is busy is for the next time
@@ -100,7 +103,7 @@ export function createLedger({ file, done: before, note, saveBytes, saveMs, now 
       done = [];
       unsaved = 0;
       hashed = 0;
-      hash = createSha256();
+      hash = createHash();
     },
     async hash(size) {
       await Promise.all([hashing, saving]); // when this returns, nothing is written or noted any more

@@ -22,6 +22,7 @@ import { PassingFailure, waitAfter, waitFor } from '../retry.js';
 import type { DiskFile } from '../store/disk.js';
 import { shortBody } from './probe.js';
 import { cutRanges, type Range } from './ranges.js';
+import { createSha256, type Sha256 } from './sha256.js';
 import { agrees, versionOf, type FileVersion } from './version.js';
 
 /** How hard a download tries. */
@@ -35,6 +36,8 @@ export interface Tuning {
   /** What has arrived is noted after so many bytes, or milliseconds; defaults 16 MiB, 3 s. */
   readonly saveBytes: number;
   readonly saveMs: number;
+  /** SHA-256; default our own, for want of one in browsers that takes a file in pieces. Outside them the system's is faster. */
+  readonly createHash: () => Sha256;
 }
 
 export const DEFAULT_TUNING: Tuning = {
@@ -43,6 +46,7 @@ export const DEFAULT_TUNING: Tuning = {
   tries: 6,
   saveBytes: 16 << 20,
   saveMs: 3000,
+  createHash: createSha256,
 };
 
 export interface Transfer {

@@ -2,7 +2,7 @@
  * @file A file into the store: one tab downloads it while others wait, its journal is beside it, and its record is written last, so that
  * what can be seen is whole.
  */
-import { fail } from '../../base/errors.js';
+import { DarkroomError, fail } from '../../base/errors.js';
 import {
   download,
   type Downloaded,
@@ -19,7 +19,10 @@ import { lockNames, onDisk, type FileOfModel, type StoreContext } from './contex
 import type { DownloadState } from './events.js';
 import { hasOtherHash, names, readFileRecord, readJournal, type FileRecord, type JournalRecord } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
-import { makeRoom, roomyFile, withRoom } from './space.js';
+import { makeRoom, roomyFile, withRoom, type RoomFor } from './space.js';
+
+/** A version that is longer than the one before by more than this is not expected to fit in its place. */
+const STEP_BYTES = 1 << 20;
 
 /**
  * Downloads a file, or finds that another tab has done so meanwhile.
@@ -39,7 +42,10 @@ export async function bring(
     const old = before?.kind === 'file' ? before : undefined;
     if (old?.stale === false && !hasOtherHash(old, file.expected)) return old;
     try {
-      const record = await fetchFile(context, { file, found, signal, tell, old: old?.data });
+      const record = await fetchFile(context, { file, found, signal, tell, old: old?.data }).catch((error: unknown) => {
+        if (old === undefined || !isFullStore(error)) throw error;
+        return insteadOf(context, { file, found, signal, tell, old }, error);
+      });
       tell({ state: 'done', bytes: record.bytes, totalBytes: record.bytes });
       if (old !== undefined) await onDisk(() => removeData(context, old.data));
       return record;
@@ -53,6 +59,30 @@ export async function bring(
   if (mine !== undefined) return mine.value;
   tell({ state: 'waiting' });
   return locks.hold(lock, work, { signal });
+}
+
+function isFullStore(error: unknown): boolean {
+  return error instanceof DarkroomError && error.code === 'storageFull';
+}
+
+/**
+ * There is no room for two versions: the old one goes before the new one is there, if nobody reads it and that would do.
+ * @throws `why` where it would not
+ */
+async function insteadOf(
+  context: StoreContext,
+  { old, ...fetching }: Omit<Fetching, 'old'> & { readonly old: FileRecord },
+  why: unknown,
+): Promise<FileRecord> {
+  const { file, found } = fetching;
+  const size = found.kind === 'whole' ? found.bytes.length : found.size;
+  const enough = size !== undefined && size <= old.bytes + STEP_BYTES;
+  if (!enough || (await context.locks.anyHeld([lockNames.data(old.data)]))) throw why;
+  await onDisk(async () => {
+    await removeRecord(context.disk, names.file(file.id)); // first: what has no record is not read
+    await removeData(context, old.data);
+  });
+  return fetchFile(context, { ...fetching, old: undefined });
 }
 
 /** Tells what is new; what it does not say is as before. Short files are not worth telling of. */
@@ -90,8 +120,9 @@ async function fetchFile(context: StoreContext, { file, found, signal, tell, old
   const left = await onDisk(() => readJournal(disk, id));
   const journal = left?.data === old ? undefined : left;
   const data = journal?.data ?? (await onDisk(() => freshData(context, id)));
-  const size = expected.bytes ?? (found.kind === 'whole' ? found.bytes.length : found.size) ?? 0;
-  await onDisk(() => makeRoom(context, size - countBytes(journal?.partial.done ?? []), model.id));
+  const size = expected.bytes ?? (found.kind === 'whole' ? found.bytes.length : found.size);
+  const room = { model: model.id, bytes: size };
+  await onDisk(() => makeRoom(context, (size ?? 0) - countBytes(journal?.partial.done ?? []), room));
 
   const save = (partial: PartialFile | undefined): Promise<void> => {
     const record: JournalRecord = {
@@ -101,10 +132,10 @@ async function fetchFile(context: StoreContext, { file, found, signal, tell, old
       partial: partial ?? { version: {}, done: [] },
       savedAt: now(),
     };
-    return onDisk(() => withRoom(context, model.id, () => writeRecord(disk, names.journal(id), record)));
+    return onDisk(() => withRoom(context, room, () => writeRecord(disk, names.journal(id), record)));
   };
   if (journal === undefined) await save(undefined); // before the data: what no record names is swept away
-  const downloaded = await withFile(context, model.id, data, (opened) =>
+  const downloaded = await withFile(context, room, data, (opened) =>
     download({
       call,
       file: opened,
@@ -118,7 +149,7 @@ async function fetchFile(context: StoreContext, { file, found, signal, tell, old
   );
   const record = recordOf(file, data, downloaded, { expected, storedAt: now() });
   await onDisk(async () => {
-    await withRoom(context, model.id, () => writeRecord(disk, names.file(id), record));
+    await withRoom(context, room, () => writeRecord(disk, names.file(id), record));
     await removeRecord(disk, names.journal(id));
   });
   return record;
@@ -127,14 +158,14 @@ async function fetchFile(context: StoreContext, { file, found, signal, tell, old
 /** Runs `work` on an open file and closes it, whatever happens. Failures of the disk become `storageFailed`. */
 async function withFile<T>(
   context: StoreContext,
-  model: string,
+  room: RoomFor,
   data: string,
   work: (file: ReturnType<typeof roomyFile>) => Promise<T>,
 ): Promise<T> {
-  const opened = await onDisk(() => context.disk.open(data));
+  const opened = await onDisk(() => withRoom(context, room, () => context.disk.open(data)));
   let value: T;
   try {
-    value = await onDisk(() => work(roomyFile(context, model, opened)));
+    value = await onDisk(() => work(roomyFile(context, room, opened)));
   } catch (error) {
     await opened.close().catch(() => undefined); // what went wrong first is what matters
     throw error;

@@ -6,11 +6,22 @@ import { openBrowserDisk } from './open-disk.js';
 
 /** Lib types say that all of these are always there; they are not in every browser, nor on pages without HTTPS. */
 type Parts = Partial<Pick<typeof globalThis, 'caches' | 'BroadcastChannel'>>;
+type OfNavigator = Partial<Pick<Navigator, 'storage' | 'locks'>>;
+
+/** What even to ask for is refused in some places: `caches` in a sandboxed frame. */
+function ask<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
 
 /** One for each worker; tabs of a site share what is stored, and each download. */
 export function createBrowserStore(http: HttpDeps): ModelStore {
-  const { storage, locks } = navigator as Partial<Pick<Navigator, 'storage' | 'locks'>>;
-  const { caches, BroadcastChannel } = globalThis as Parts;
+  const { storage, locks } = navigator as OfNavigator;
+  const { BroadcastChannel } = globalThis as Parts;
+  const caches = ask(() => (globalThis as Parts).caches);
   return createModelStore({
     http,
     openDisk: () => openBrowserDisk({ storage, caches }),

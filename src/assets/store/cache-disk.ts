@@ -2,7 +2,7 @@
  * @file A disk in the Cache API, for browsers whose private file system cannot be written in pieces. A cache entry is written whole or
  * not at all, so a file is cut into pages, an entry each.
  */
-import { blobView, type Disk, type DiskFile } from './disk.js';
+import { blobView, createPlace, type Disk, type DiskFile } from './disk.js';
 
 /** Bytes of a page. Pages that were written to are held in memory until they are flushed. */
 const PAGE_BYTES = 8 << 20;
@@ -10,16 +10,23 @@ const PAGE_BYTES = 8 << 20;
 /** Entries need addresses; `.invalid` (RFC 2606) leads nowhere. */
 const ORIGIN = 'https://darkroom.invalid/';
 
-/** @param cache used for nothing else */
-export function createCacheDisk(cache: Cache, pageBytes = PAGE_BYTES): Disk {
+export interface CacheDiskOptions {
+  readonly pageBytes?: number;
+  /** Opens the cache once more, where it was deleted under us. */
+  readonly again?: () => Promise<Cache>;
+}
+
+/** @param first used for nothing else */
+export function createCacheDisk(first: Cache, { pageBytes = PAGE_BYTES, again }: CacheDiskOptions = {}): Disk {
+  const within = createPlace(first, again);
   const address = (name: string, page: number): string => `${ORIGIN}${name}/${page}`;
   const load = async (name: string, page: number): Promise<Blob | undefined> =>
-    (await cache.match(address(name, page)))?.blob();
+    (await within.place().match(address(name, page)))?.blob();
 
   /** Name → the numbers of its pages, in order. */
   const pages = async (only?: string): Promise<ReadonlyMap<string, readonly number[]>> => {
     const found = new Map<string, number[]>();
-    for (const { url } of await cache.keys()) {
+    for (const { url } of await within.run((cache) => cache.keys())) {
       const [name = '', page = ''] = url.slice(ORIGIN.length).split('/');
       if (only === undefined || name === only) found.set(name, [...(found.get(name) ?? []), Number(page)]);
     }
@@ -40,11 +47,13 @@ export function createCacheDisk(cache: Cache, pageBytes = PAGE_BYTES): Disk {
     },
     async open(name) {
       const existing = (await pages(name)).get(name) ?? [];
-      if (existing.length === 0) await cache.put(address(name, 0), new Response(new Blob()));
+      const put = (page: number, content: Blob): Promise<void> =>
+        within.run((cache) => cache.put(address(name, page), new Response(content)));
+      if (existing.length === 0) await put(0, new Blob());
       const store: Pages = {
         load: async (page) => new Uint8Array((await (await load(name, page))?.arrayBuffer()) ?? new ArrayBuffer(0)),
-        save: (page, bytes) => cache.put(address(name, page), new Response(new Blob([bytes]))),
-        drop: async (page) => void (await cache.delete(address(name, page))),
+        save: (page, bytes) => put(page, new Blob([bytes])),
+        drop: async (page) => void (await within.place().delete(address(name, page))),
       };
       return openPages(store, pageBytes, await bytesOf(name, existing));
     },
@@ -62,7 +71,7 @@ export function createCacheDisk(cache: Cache, pageBytes = PAGE_BYTES): Disk {
     async remove(name) {
       const numbers = (await pages(name)).get(name) ?? [];
       // from the end: what a crash leaves is a file that is too short, which the store does not take for whole
-      for (const page of [...numbers].reverse()) await cache.delete(address(name, page));
+      for (const page of [...numbers].reverse()) await within.place().delete(address(name, page));
     },
   };
 }

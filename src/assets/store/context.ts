@@ -3,7 +3,7 @@ import { DarkroomError, fail } from '../../base/errors.js';
 import type { Expected } from '../download/download.js';
 import type { Tuning } from '../download/transfer.js';
 import type { HttpDeps } from '../http.js';
-import type { Disk } from './disk.js';
+import { isFull, type Disk } from './disk.js';
 import type { DownloadEvents } from './events.js';
 import type { Locks } from './locks.js';
 
@@ -43,16 +43,25 @@ export const lockNames = {
   room: 'room',
 } as const;
 
-/** Turns what the disk throws into a typed error. @throws storageFailed */
+/** Turns what the disk throws into a typed error. @throws storageFull, storageFailed */
 export async function onDisk<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof DarkroomError) throw error;
+    if (isFull(error)) throw storageFull('The browser has no room left for what is to be noted', error);
     const reason = error instanceof Error ? error.message : String(error);
     throw fail('storageFailed', `The browser's storage failed: ${reason}`, {
       hint: 'Reload the page; if it happens again, delete stored models or go on without the store.',
       cause: error,
     });
   }
+}
+
+/** @param what there is no room for, and how much there is; without a full stop */
+export function storageFull(what: string, cause?: unknown): DarkroomError {
+  return fail('storageFull', `${what}.`, {
+    hint: 'Delete or unpin stored models, free space on the disk, or read the model without storing it (keepModels: false).',
+    ...(cause === undefined ? {} : { cause }),
+  });
 }

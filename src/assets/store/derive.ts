@@ -7,7 +7,7 @@ import type { DerivedFile, DerivedOutput } from '../derived-files.js';
 import { DEFAULT_TUNING } from '../download/transfer.js';
 import { freshData, removeData } from './catalog.js';
 import { lockNames, onDisk, type ModelOfStore, type StoreContext } from './context.js';
-import type { DiskFile } from './disk.js';
+import { giveBackRoom, type DiskFile } from './disk.js';
 import { names, readDerivedRecord, readJournal, type DerivedRecord, type JournalRecord } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
 import { makeRoom, roomyFile, withRoom } from './space.js';
@@ -75,12 +75,13 @@ async function make(
   const { id, model, file } = derived;
   const data = left?.data ?? (await onDisk(() => freshData(context, id)));
   const noted = endOf(left);
-  await onDisk(() => makeRoom(context, file.bytes - noted, model.id));
+  const room = { model: model.id, bytes: file.bytes };
+  await onDisk(() => makeRoom(context, file.bytes - noted, room));
   if (left === undefined) await note(context, derived, data, 0); // before the data: what no record names is swept away
-  const opened = await onDisk(() => disk.open(data));
+  const opened = await onDisk(() => withRoom(context, room, () => disk.open(data)));
   try {
     const from = (await onDisk(() => opened.bytes())) >= noted ? noted : 0;
-    await writeAll(context, derived, { data, opened: roomyFile(context, model.id, opened), from });
+    await writeAll(context, derived, { data, opened: roomyFile(context, room, opened), from });
   } finally {
     await onDisk(() => opened.close());
   }
@@ -92,7 +93,7 @@ async function make(
     key: file.key,
     storedAt: now(),
   };
-  await onDisk(() => withRoom(context, model.id, () => writeRecord(disk, names.file(id), record)));
+  await onDisk(() => withRoom(context, room, () => writeRecord(disk, names.file(id), record)));
   return record;
 }
 
@@ -130,14 +131,16 @@ async function writeAll(
     },
   };
   try {
+    await onDisk(async () => opened.reserve?.(file.bytes));
     await file.write(output, from);
   } catch (error) {
     // the reason it ended is what matters; a disk that fails now keeps what was noted before
     if (done > saved) await save().catch(() => undefined);
+    await giveBackRoom(opened, done).catch(() => undefined);
     throw error;
   }
   await onDisk(() => opened.flush());
-  const bytes = await onDisk(() => opened.bytes());
+  const bytes = Math.min(done, await onDisk(() => opened.bytes()));
   if (bytes === file.bytes) return;
   throw fail('internalError', `${file.what}: ${bytes} bytes were written, ${file.bytes} were expected.`);
 }
@@ -155,5 +158,6 @@ async function note(
     partial: { version: { size: file.bytes }, done: end === 0 ? [] : [[0, end]] },
     savedAt: context.now(),
   };
-  await onDisk(() => withRoom(context, model.id, () => writeRecord(context.disk, names.journal(id), record)));
+  const room = { model: model.id, bytes: undefined };
+  await onDisk(() => withRoom(context, room, () => writeRecord(context.disk, names.journal(id), record)));
 }

@@ -16,6 +16,11 @@ export interface DiskFile {
   /** Writes at `at`; beyond the end, what lies between is zeros. Rejects with a `QuotaExceededError` when there is no room. */
   write(bytes: Uint8Array<ArrayBuffer>, at: number): Promise<void>;
   truncate(bytes: number): Promise<void>;
+  /**
+   * Makes the file as long as it will be, so that its room is its own from now on; shorter it does not become. Rejects with a `QuotaExceededError`
+   * when there is no such room, and the file is as it was. Absent where only writing tells.
+   */
+  reserve?(bytes: number): Promise<void>;
   /** Makes what was written outlast a crash. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -42,12 +47,46 @@ export interface Disk {
   remove(name: string): Promise<void>;
 }
 
+/** Cuts a file whose room was taken beforehand to what is in it. */
+export async function giveBackRoom(file: Pick<DiskFile, 'reserve' | 'bytes' | 'truncate'>, end: number): Promise<void> {
+  if (file.reserve !== undefined && (await file.bytes()) > end) await file.truncate(end);
+}
+
 export function blobView(blob: Blob): DiskView {
   return {
     bytes: blob.size,
     read: async (start, end) => new Uint8Array(await blob.slice(start, end).arrayBuffer()),
     blob,
   };
+}
+
+/** Where a disk keeps its files. It may be deleted under us, as when the visitor clears the site's data. */
+export interface Place<P> {
+  place(): P;
+  /** Runs work that fails where the place is gone: then it is made anew, and the work is done once more. */
+  run<T>(work: (place: P) => Promise<T>): Promise<T>;
+}
+
+/** @param again makes it anew; absent: what is gone stays so */
+export function createPlace<P>(first: P, again?: () => Promise<P>): Place<P> {
+  let place = first;
+  return {
+    place: () => place,
+    async run(work) {
+      try {
+        return await work(place);
+      } catch (error) {
+        if (again === undefined || !isGone(error)) throw error;
+        place = await again();
+        return work(place);
+      }
+    },
+  };
+}
+
+/** Whether an error says that a file, or where it was, is not there. */
+export function isGone(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'NotFoundError';
 }
 
 /** Whether an error is the browser's or the system's way to say that there is no room left. */

@@ -169,7 +169,7 @@ export function createModelStore(deps: StoreDeps): ModelStore {
       treeOf(namedModel(name), { make: () => tree, urlOf: () => undefined, expectedOf: () => ({}) }),
     async status() {
       const opened = await open();
-      const { usage, quota } = (await estimate?.()) ?? {};
+      const { usage, quota } = (await estimate?.().catch(() => undefined)) ?? {};
       return {
         ...(opened.kind === 'disk' ? { kind: opened.context.disk.kind } : opened),
         ...(usage === undefined ? {} : { usageBytes: usage }),
@@ -245,10 +245,11 @@ async function listModels(context: StoreContext): Promise<readonly StoredModel[]
     const urls = files.map(
       ({ record, journal }) => (record?.kind === 'derived' ? undefined : record?.url) ?? journal?.url,
     );
+    const address = model?.address ?? urls.find((url) => url !== undefined) ?? id;
     return {
       id,
-      address: model?.address ?? urls.find((url) => url !== undefined) ?? id,
-      title: model?.title ?? model?.address ?? id,
+      address,
+      title: model?.title ?? address,
       bytes: whole,
       partialBytes: partial,
       derivedBytes: derived,

@@ -35,11 +35,14 @@ export async function openBrowserDisk({ storage, caches }: BrowserStorage): Prom
     (await attempt('private file system', async () => {
       if (storage?.getDirectory === undefined)
         throw new Error('not in this browser, or the page is not served by HTTPS');
-      return createOpfsDisk(await (await storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true }));
+      const open = async (): Promise<FileSystemDirectoryHandle> =>
+        (await storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
+      return createOpfsDisk(await open(), open);
     })) ??
     (await attempt('cache', async () => {
       if (caches === undefined) throw new Error('not in this browser, or the page is not served by HTTPS');
-      return createCacheDisk(await caches.open(FOLDER));
+      const open = (): Promise<Cache> => caches.open(FOLDER);
+      return createCacheDisk(await open(), { again: open });
     }));
   if (disk !== undefined) return { kind: 'disk', disk };
   return { kind: 'none', reason: `This browser stores no files here (${reasons.join('; ')}).` };

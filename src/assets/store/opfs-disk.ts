@@ -2,7 +2,7 @@
  * @file A disk in the origin private file system, written through synchronous access handles, which exist in workers only
  * (https://fs.spec.whatwg.org/#api-filesystemsyncaccesshandle).
  */
-import { blobView, type Disk, type DiskEntry, type DiskFile, type DiskView } from './disk.js';
+import { blobView, createPlace, isGone, type Disk, type DiskEntry, type DiskFile, type DiskView } from './disk.js';
 import { createOpfsReader, hasSyncAccess, type OpfsReader, type SyncAccessHandle } from './opfs-reader.js';
 
 /** A worker that was just killed keeps its handle for a moment, as one that reads does: so often, and after so many milliseconds, it is asked for again. */
@@ -12,8 +12,15 @@ const OPEN_WAIT_MS = 100;
 /** Shorter files are records, which are read at once and written again and again. */
 const SHARED_BYTES = 1 << 20;
 
-/** @param folder of the private file system, used for nothing else */
-export function createOpfsDisk(folder: FileSystemDirectoryHandle): Disk {
+/**
+ * @param folder of the private file system, used for nothing else
+ * @param again opens it once more, where it was deleted under us
+ */
+export function createOpfsDisk(
+  folder: FileSystemDirectoryHandle,
+  again?: () => Promise<FileSystemDirectoryHandle>,
+): Disk {
+  const within = createPlace(folder, again);
   const readers = new Map<string, OpfsReader>();
   const endReading = async (name: string): Promise<void> => {
     const reader = readers.get(name);
@@ -22,22 +29,15 @@ export function createOpfsDisk(folder: FileSystemDirectoryHandle): Disk {
   };
   return {
     kind: 'opfs',
-    async list() {
-      const entries: DiskEntry[] = [];
-      for await (const [name, handle] of folder.entries()) {
-        if (!isFile(handle)) continue;
-        const file = await found(handle.getFile()); // another tab may have removed it meanwhile
-        if (file !== undefined) entries.push({ name, bytes: file.size });
-      }
-      return entries;
-    },
+    list: () => within.run(listFiles),
     async open(name) {
       await endReading(name);
-      const handle = await folder.getFileHandle(name, { create: true });
-      return openHandle(await syncAccess(handle));
+      return within.run(async (place) =>
+        openHandle(await syncAccess(await place.getFileHandle(name, { create: true }))),
+      );
     },
     async view(name) {
-      const handle = await found(folder.getFileHandle(name));
+      const handle = await found(within.place().getFileHandle(name));
       const file = handle && (await found(handle.getFile()));
       if (handle === undefined || file === undefined || file.size < SHARED_BYTES) return file && blobView(file);
       const known = readers.get(name);
@@ -47,9 +47,19 @@ export function createOpfsDisk(folder: FileSystemDirectoryHandle): Disk {
     },
     async remove(name) {
       await endReading(name);
-      await untilFree(() => found(folder.removeEntry(name)));
+      await untilFree(() => found(within.place().removeEntry(name)));
     },
   };
+}
+
+async function listFiles(folder: FileSystemDirectoryHandle): Promise<readonly DiskEntry[]> {
+  const entries: DiskEntry[] = [];
+  for await (const [name, handle] of folder.entries()) {
+    if (!isFile(handle)) continue;
+    const file = await found(handle.getFile()); // another tab may have removed it meanwhile
+    if (file !== undefined) entries.push({ name, bytes: file.size });
+  }
+  return entries;
 }
 
 function isFile(handle: FileSystemHandle): handle is FileSystemFileHandle {
@@ -83,8 +93,15 @@ async function untilFree<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The calls are synchronous; an `async` function turns what they throw into a rejection. */
+/**
+ * The calls are synchronous; an `async` function turns what they throw into a rejection. Where there is no room, private windows of Chromium 156 throw
+ * nothing: `write` gives 2³² − 8 then, and `truncate` leaves the file as it is.
+ */
 function openHandle(handle: SyncAccessHandle): DiskFile {
+  const resize = (bytes: number): void => {
+    handle.truncate(bytes);
+    if (handle.getSize() !== bytes) throw noRoom(`The file has ${handle.getSize()} bytes; ${bytes} were asked for.`);
+  };
   return {
     bytes: async () => Promise.resolve(handle.getSize()),
     read: async (start, end) => {
@@ -94,15 +111,18 @@ function openHandle(handle: SyncAccessHandle): DiskFile {
     },
     write: async (bytes, at) => {
       const count = handle.write(bytes, { at });
-      if (count < bytes.length) {
-        throw new DOMException(`${count} of ${bytes.length} bytes could be written.`, 'QuotaExceededError');
-      }
+      if (count !== bytes.length) throw noRoom(`Not all of ${bytes.length} bytes could be written.`);
       return Promise.resolve();
     },
-    truncate: async (bytes) => Promise.resolve(handle.truncate(bytes)),
+    truncate: async (bytes) => Promise.resolve(resize(bytes)),
+    reserve: async (bytes) => Promise.resolve(handle.getSize() < bytes ? resize(bytes) : undefined),
     flush: async () => Promise.resolve(handle.flush()),
     close: async () => Promise.resolve(handle.close()),
   };
+}
+
+function noRoom(what: string): DOMException {
+  return new DOMException(what, 'QuotaExceededError');
 }
 
 /** `undefined` in place of a `NotFoundError`. */
@@ -110,7 +130,7 @@ async function found<T>(search: Promise<T>): Promise<T | undefined> {
   try {
     return await search;
   } catch (error) {
-    if (error instanceof DOMException && error.name === 'NotFoundError') return undefined;
+    if (isGone(error)) return undefined;
     throw error;
   }
 }

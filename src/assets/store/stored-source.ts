@@ -1,5 +1,5 @@
 /** @file A file of the store as a `ByteSource`: one that is there, and one that is brought when its bytes are first wanted. */
-import { fail, throwIfAborted } from '../../base/errors.js';
+import { DarkroomError, fail, throwIfAborted } from '../../base/errors.js';
 import { blobSource, checkRange } from '../byte-source.js';
 import type { Found } from '../download/download.js';
 import { publicUrl, type Call } from '../http.js';
@@ -15,6 +15,45 @@ import type { DiskView } from './disk.js';
 const PEEK_BYTES = 1 << 20;
 /** A file up to this size comes whole: it is soon there, and all that is ever read of it might lie in its beginning. */
 const SMALL_BYTES = 2 * PEEK_BYTES;
+
+/**
+ * A stored file that is found again where it was deleted while it was in use, as when the visitor clears the site's data.
+ * @param again stores the same bytes once more; `undefined` where they cannot be had
+ */
+export function healingSource(
+  source: ByteSource,
+  again: (signal: AbortSignal | undefined) => Promise<ByteSource | undefined>,
+): ByteSource {
+  let current = source;
+  let healing: Promise<ByteSource | undefined> | undefined;
+  const heal = async (signal: AbortSignal | undefined): Promise<ByteSource | undefined> => {
+    const mine = (healing ??= again(signal).finally(() => (healing = undefined)));
+    const found = await mine;
+    if (found !== undefined) current = found;
+    return found;
+  };
+  return {
+    ...source,
+    async read(start, end, signal, onBytes, room) {
+      const tried = current;
+      try {
+        return await tried.read(start, end, signal, onBytes, room);
+      } catch (error) {
+        if (!(error instanceof DarkroomError) || error.code !== 'invalidModelFile') throw error;
+        const found = current === tried ? await heal(signal) : current; // another read may have found it
+        if (found === undefined) throw error;
+        return found.read(start, end, signal, onBytes, room);
+      }
+    },
+    ...(source.blob === undefined
+      ? {}
+      : { blob: (start: number, end: number, signal?: AbortSignal) => blobOf(current, start, end, signal) }),
+  };
+}
+
+async function blobOf(source: ByteSource, start: number, end: number, signal: AbortSignal | undefined): Promise<Blob> {
+  return (await source.blob?.(start, end, signal)) ?? new Blob([new Uint8Array(await source.read(start, end, signal))]);
+}
 
 /** A stored file, whose bytes stay on the disk. @param identity tells its bytes from all others */
 export function storedSource(name: string, view: DiskView, identity?: string): ByteSource {
@@ -72,8 +111,7 @@ export function comingSource(
     },
     async blob(start, end, signal) {
       checkRange(name, size, start, end);
-      const bytes = await whole(signal);
-      return bytes.blob?.(start, end, signal) ?? new Blob([new Uint8Array(await bytes.read(start, end, signal))]);
+      return blobOf(await whole(signal), start, end, signal);
     },
     download: async (signal) => void (await whole(signal)),
     isMissing: () => local === undefined,

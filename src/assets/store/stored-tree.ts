@@ -1,5 +1,5 @@
 /** @file A model's files through the store: what is stored is read from there, what is not is fetched, and stored. */
-import { fail, throwIfAborted } from '../../base/errors.js';
+import { DarkroomError, fail, throwIfAborted } from '../../base/errors.js';
 import type { DerivedFiles } from '../derived-files.js';
 import { HEAD_BYTES, type Expected, type Found } from '../download/download.js';
 import { probe } from '../download/probe.js';
@@ -26,7 +26,7 @@ import {
   type FileRecord,
 } from './records.js';
 import { removeRecord, writeRecord } from './slots.js';
-import { comingSource, storedSource } from './stored-source.js';
+import { comingSource, healingSource, storedSource } from './stored-source.js';
 
 /** How often a file is fetched again that is deleted as soon as it is there. */
 const TRIES = 3;
@@ -75,6 +75,11 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
     if (closed || leases.has(data)) await release();
     else leases.set(data, release);
   };
+  const release = async (data: string): Promise<void> => {
+    const end = leases.get(data);
+    leases.delete(data);
+    await end?.();
+  };
   const source = async (
     record: FileRecord | DerivedRecord,
     signal: AbortSignal | undefined,
@@ -106,6 +111,16 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
     return undefined;
   };
 
+  /** Fetched once more where it goes under our hands; another version would not fit to what was read of this one. */
+  const lasting = (file: FileOfModel, { sha256 }: FileRecord, found: ByteSource): ByteSource =>
+    healingSource(found, async (signal) => {
+      await checkModel(context, model, { policy: 'never', urlOf, signal }); // what was noted of it is gone, too
+      const same = { ...file, expected: { ...file.expected, sha256 } };
+      const there = await stored(file.id, readFileRecord, signal);
+      const mine = there?.record.kind === 'file' && there.record.sha256 === sha256 ? there.source : undefined;
+      return mine ?? fetchFile(same, signal, undefined).catch(noneIfOther);
+    });
+
   const fetchFile = async (
     file: FileOfModel,
     signal: AbortSignal | undefined,
@@ -122,7 +137,8 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       for (let tried = 1; ; tried++) {
         await bring(context, file, now, later);
         const there = await stored(id, readFileRecord, later);
-        if (there?.source !== undefined) return there.source;
+        if (there?.record.kind === 'file' && there.source !== undefined)
+          return lasting(file, there.record, there.source);
         // deleted by another tab between the two
         if (tried === TRIES) throw fail('storageFailed', `${publicUrl(url)} was stored and is not there.`);
       }
@@ -142,16 +158,21 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
       await check(signal);
       const id = identityOf(url);
       const expected = expectedOf(url);
+      const held = new Set(leases.keys());
       const known = await stored(id, readFileRecord, signal);
-      const doubtful = known?.record.kind === 'absent' && !(await hasWeights());
-      if (known !== undefined && !doubtful && !isOutdated(known.record, expected)) return known.source;
       const file = { id, url, model, expected };
+      const old = known?.record.kind === 'file' ? known.record : undefined;
+      const there = known?.source && old && lasting(file, old, known.source);
+      const doubtful = known?.record.kind === 'absent' && !(await hasWeights());
+      if (known !== undefined && !doubtful && !isOutdated(known.record, expected)) return there;
       try {
-        return await fetchFile(file, signal, onBytes);
+        const coming = await fetchFile(file, signal, onBytes);
+        if (old !== undefined && !held.has(old.data)) await release(old.data); // nobody reads the old version here
+        return coming;
       } catch (error) {
         throwIfAborted(signal);
-        if (known?.source === undefined || hasOtherHash(known.record, expected)) throw error;
-        return known.source; // the server has another version, which cannot be had now
+        if (there === undefined || (old !== undefined && hasOtherHash(old, expected))) throw error;
+        return there; // the server has another version, which cannot be had now
       }
     },
     async keep(file, signal) {
@@ -163,13 +184,16 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
         const record = await readDerivedRecord(disk, name);
         return record?.key === file.key ? record : undefined;
       };
-      for (let tried = 0; ; tried++) {
-        const there = await stored(id, ofThisKey, signal);
-        if (there?.source !== undefined) return there.source;
-        // deleted by another tab between the two
-        if (tried === TRIES) throw fail('storageFailed', `${file.what} was stored and is not there.`);
-        await derive(context, { id, model, file }, signal);
-      }
+      const make = async (later: AbortSignal | undefined): Promise<ByteSource> => {
+        for (let tried = 0; ; tried++) {
+          const there = await stored(id, ofThisKey, later);
+          if (there?.source !== undefined) return there.source;
+          // deleted by another tab between the two
+          if (tried === TRIES) throw fail('storageFailed', `${file.what} was stored and is not there.`);
+          await derive(context, { id, model, file }, later);
+        }
+      };
+      return healingSource(await make(signal), make);
     },
     close() {
       closed = true;
@@ -185,6 +209,11 @@ export function createReader({ context, model, policy, urlOf, expectedOf }: Read
         .catch(() => undefined); // the next start sweeps
     },
   };
+}
+
+/** `undefined` for a file that turned out to be another than the one that was expected. */
+function noneIfOther(error: unknown): undefined {
+  if (!(error instanceof DarkroomError) || error.code !== 'hashMismatch') throw error;
 }
 
 /** Whether a stored file is not the one that is wanted: the server has another version, or another hash is asked for. */

@@ -1,21 +1,36 @@
 /** @file A small page that uses the library as others do: built by Vite, with nothing of the tests in it. */
-import { createDarkroom, DarkroomError, type Darkroom } from '../../../src/index.js';
+import { createDarkroom, DarkroomError, type Darkroom, type ProgressEvent } from '../../../src/index.js';
 
-const REQUEST = { model: 'darkroom:1@1', width: 128, height: 128, steps: 2, outputFormat: 'PNG' } as const;
+const REQUEST = { width: 128, height: 128, steps: 2, outputFormat: 'PNG' } as const;
 
 const makers = new Map<string, Darkroom>();
 
-/** One maker for each name, kept. */
-function maker(name: string): Darkroom {
-  const made = makers.get(name) ?? createDarkroom({ backend: name.startsWith('auto') ? 'auto' : 'wasm' });
+/** Bytes of the download that is under way, and of all that it will be. */
+let download: readonly [bytes: number, total: number] = [0, 0];
+
+/** One maker for each name, kept. @param source of the model `served` */
+function maker(name: string, source?: string): Darkroom {
+  const made =
+    makers.get(name) ??
+    createDarkroom({
+      backend: name.startsWith('auto') ? 'auto' : 'wasm',
+      ...(source === undefined ? {} : { models: { served: source } }),
+    });
   makers.set(name, made);
   return made;
 }
 
-/** Makes a picture, shows it, and gives the SHA-256 of its file; or the code of the error. */
-async function make(name: string, positivePrompt: string, seed: number): Promise<string> {
+/** Makes a picture, shows it, and gives the SHA-256 of its file; or the code of the error. @param source of its model; default the bundled one */
+async function make(name: string, positivePrompt: string, seed: number, source?: string): Promise<string> {
   try {
-    const [picture] = await maker(name).imageInference({ ...REQUEST, positivePrompt, seed });
+    const model = source === undefined ? 'darkroom:1@1' : 'served';
+    const onProgress = ({ stage, bytes = 0, totalBytes = 0 }: ProgressEvent): void => {
+      if (stage === 'download') download = [bytes, totalBytes];
+    };
+    const [picture] = await maker(name, source).imageInference(
+      { ...REQUEST, model, positivePrompt, seed },
+      { onProgress },
+    );
     if (picture?.imageURL === undefined) return 'no picture';
     const image = new Image();
     image.src = picture.imageURL;
@@ -30,7 +45,11 @@ async function make(name: string, positivePrompt: string, seed: number): Promise
 
 const builtPage = {
   make,
-  device: async (name: string) => (await maker(name).device()).backend,
+  device: async (name: string, source?: string) => (await maker(name, source).device()).backend,
+  download: () => download,
+  kept: async (name: string) => (await maker(name).models.list()).map(({ title, bytes }) => ({ title, bytes })),
+  persist: (name: string) => maker(name).models.persist(),
+  visibility: () => document.visibilityState,
   dispose: (name: string) => maker(name).dispose(),
 };
 export type BuiltPage = typeof builtPage;

@@ -33,7 +33,7 @@ afterAll(() => rm(folder, { recursive: true }));
 let folders = 0;
 const disks: Readonly<Record<string, () => Disk>> = {
   memory: createMemoryDisk,
-  cache: () => createCacheDisk(fakeCache(), 100),
+  cache: () => createCacheDisk(fakeCache(), { pageBytes: 100 }),
   folder: () => createFolderDisk(join(folder, String(folders++))),
 };
 
