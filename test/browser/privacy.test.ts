@@ -1,9 +1,13 @@
 /** @file What leaves the page while pictures are made: nothing. Under a strict content security policy, and without a network once loaded. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser } from 'playwright';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBuiltTab, POLICY, policyFor, serveBuiltPage, type BuiltSite, type BuiltTab } from './built-page.js';
 import { launchChromium } from './chromium.js';
 import { serveModel, type ServedModel } from './served-model.js';
+import { writeMicroModel } from '../micro-model.js';
 import { readProjectFile } from '../unit/project-files.js';
 
 let browser: Browser;
@@ -59,13 +63,17 @@ describe('a page that makes pictures', () => {
   describe('with a model that was downloaded', () => {
     let model: ServedModel;
     let own: BuiltSite;
+    let folder: string;
     beforeAll(async () => {
-      model = await serveModel();
+      folder = await mkdtemp(join(tmpdir(), 'darkroom-micro-'));
+      await writeMicroModel(folder); // on a software adapter each session takes seconds
+      model = await serveModel(folder);
       own = await serveBuiltPage({ 'Content-Security-Policy': policyFor(model.origin) });
     });
     afterAll(async () => {
       await own.close();
       await model.close();
+      await rm(folder, { recursive: true });
     });
 
     it('asks nobody any more, on the GPU, after a reload and without a network: the same bytes', async () => {

@@ -1,4 +1,4 @@
-/** @file For the tests of models that come over the network: the smallest published-like model on a server of its own. */
+/** @file For the tests of models that come over the network: a small model on a server of its own. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -16,14 +16,15 @@ export interface ServedModel extends MisbehavingServer {
   readonly weights: string;
 }
 
-export async function serveModel(): Promise<ServedModel> {
+/** @param folder default: a tiny model of Stable Diffusion 1.5 */
+export async function serveModel(folder = MODEL): Promise<ServedModel> {
   const server = await openMisbehavingServer();
   let [weights, most] = ['', 0];
-  for (const entry of await readdir(MODEL, { recursive: true, withFileTypes: true })) {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     const file: ServedFile = { bytes: new Uint8Array(await readFile(path)), etag: '"1"' };
-    const address = path.slice(MODEL.length);
+    const address = path.slice(folder.length);
     server.files.set(address, file);
     if (file.bytes.length > most) [weights, most] = [address, file.bytes.length];
   }

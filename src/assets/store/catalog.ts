@@ -108,18 +108,20 @@ export async function removeData({ disk, locks }: StoreContext, data: string): P
 
 /**
  * Deletes data that no record names: of downloads that were cut off at their very beginning, of deleted models, and of old versions.
- * @param only these; default all there is
+ * @param only these, for which it waits until nobody changes their files any more; default all there is, but for what is being changed
  */
 export async function sweep(context: StoreContext, only?: readonly string[]): Promise<void> {
   const { disk, locks } = context;
   for (const name of only ?? (await disk.list()).map((entry) => entry.name)) {
     const id = ownerOfData(name);
     if (id === undefined) continue;
-    await locks.tryHold(lockNames.download(id), async () => {
+    const look = async (): Promise<void> => {
       const [record, journal] = [await readAnyRecord(disk, id), await readJournal(disk, id)];
       const named = (hasData(record) && record.data === name) || journal?.data === name;
       if (!named) await removeData(context, name);
-    });
+    };
+    if (only === undefined) await locks.tryHold(lockNames.download(id), look);
+    else await locks.hold(lockNames.download(id), look);
   }
 }
 
