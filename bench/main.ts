@@ -1,10 +1,11 @@
 /**
- * @file `npm run bench [-- graphs|sampling|memory|model|load|lora|flux|convert]`: what things cost on this machine. Ratios are within one run; times are only
- * of this machine. Without an argument everything runs but `convert`. `flux` takes `--tokens N` and `--backend wasm|webgpu`, `convert` `--bits 4|8`,
- * `--part 0.1` and `--where browser`.
+ * @file `npm run bench [-- graphs|sampling|memory|model|load|lora|flux|convert|download]`: what things cost on this machine. Ratios are within one run; times are only
+ * of this machine. Without an argument everything runs but `convert` and `download`. `flux` takes `--tokens N` and `--backend wasm|webgpu`, `convert` `--bits 4|8`,
+ * `--part 0.1` and `--where browser`, `download` `--gigabytes 4.5`.
  */
 import { parseArgs } from 'node:util';
 import { benchConvert, type ConvertBenchOptions } from './convert.js';
+import { benchDownload, type DownloadBenchOptions } from './download.js';
 import { benchFlux, type FluxBenchOptions } from './flux.js';
 import { benchGraphs } from './graphs.js';
 import { benchLoad } from './load.js';
@@ -14,7 +15,7 @@ import { benchModel } from './model.js';
 import { benchSampling } from './sampling.js';
 
 const BENCHES: Readonly<
-  Record<string, (options: FluxBenchOptions & ConvertBenchOptions) => Promise<readonly string[]>>
+  Record<string, (options: FluxBenchOptions & ConvertBenchOptions & DownloadBenchOptions) => Promise<readonly string[]>>
 > = {
   graphs: benchGraphs,
   sampling: benchSampling,
@@ -24,10 +25,11 @@ const BENCHES: Readonly<
   lora: benchLora,
   flux: benchFlux,
   convert: benchConvert,
+  download: benchDownload,
 };
 
 /** Take minutes and gigabytes. */
-const ON_REQUEST: ReadonlySet<string> = new Set(['convert']);
+const ON_REQUEST: ReadonlySet<string> = new Set(['convert', 'download']);
 
 async function main(): Promise<void> {
   const { positionals: wanted, values: options } = parseArgs({
@@ -38,6 +40,7 @@ async function main(): Promise<void> {
       bits: { type: 'string' },
       part: { type: 'string' },
       where: { type: 'string' },
+      gigabytes: { type: 'string' },
     },
   });
   const unknown = wanted.filter((name) => !(name in BENCHES));
