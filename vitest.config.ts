@@ -16,6 +16,7 @@ const LONG = [
   'test/browser/runtime.test.ts',
   'test/browser/survival-gpu.test.ts',
   'test/browser/converted.test.ts',
+  'test/browser/privacy.test.ts',
   'test/graph/goldens.test.ts',
 ];
 
