@@ -86,7 +86,10 @@ it.each([
   const file = await openWeights(folderTree(folder), '', [dtype], { layout: UNET_LAYOUT });
   const { device, seen } = watchingDevice();
   const stored = createStoredWeights(createGpuArrays(ort, device, createLock()), file);
-  await stored.loadInputs(weights.map((weight) => stored.of(weight)), {});
+  await stored.loadInputs(
+    weights.map((weight) => stored.of(weight)),
+    {},
+  );
   expect(seen.bytes).toBe(growth * 512 * MIB);
   expect(seen.last).toEqual(LAST);
   expect(seen.heap).toBeLessThan(HEAP_LIMIT);
