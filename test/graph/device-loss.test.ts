@@ -11,6 +11,7 @@ import type { WireEvent } from '../../src/pipeline/events.js';
 import { aboutSoak, SOAK_MODELS } from '../../scripts/lib/soak-plan.js';
 import { GOLDEN, soakGuide } from '../../scripts/lib/soak-node.js';
 import { writeMicroControlNet, writeMicroLora, writeMicroModel } from '../micro-model.js';
+import { TASK } from './faulty-engine.js';
 import { losingOrt, type LossRecord } from './losing-ort.js';
 
 let folder: string;
@@ -21,21 +22,6 @@ beforeAll(async () => {
   await writeMicroControlNet(join(folder, 'micro-control'));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-const TASK = {
-  taskType: 'imageInference',
-  taskUUID: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
-  model: 'micro',
-  positivePrompt: 'a red fox',
-  negativePrompt: 'blue',
-  width: 128,
-  height: 128,
-  steps: 2,
-  CFGScale: 4,
-  scheduler: 'Euler a',
-  numberResults: 2,
-  outputFormat: 'PNG',
-};
 
 const openTree = (name: string): FileTree => {
   const golden = SOAK_MODELS[name];
